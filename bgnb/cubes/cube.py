@@ -190,7 +190,7 @@ class CubeAxes:
         (1, 0, None)
         """
         value = self._plain(name, value)
-        edges = getattr(self, name).value
+        edges = getattr(self, name.lower()).value
         number = int(np.searchsorted(edges, value, side="right")) - 1
         return number if 0 <= number < len(edges) - 1 else None
 
@@ -199,7 +199,7 @@ class CubeAxes:
         plain = finite_number(name, self._plain(name, value))
         if (number := self.bin_of(name, plain)) is not None:
             return number
-        edges = getattr(self, name).value
+        edges = getattr(self, name.lower()).value
         return 0 if plain < edges[0] else len(edges) - 2
 
     def _plain(self, name: Axis, value: float | u.Quantity) -> float:

@@ -43,6 +43,8 @@ _NOT_INCLUDED = re.compile(r"\binclude\s*=\s*0")
 _ABOVE_A_TURN = r"([+-]?(?:36[1-9]|3[7-9]\d|[4-9]\d\d|\d{4,})(?:\.\d*)?)"
 _BEYOND = re.compile(r"^[\s(]*" + _ABOVE_A_TURN + r"d?\s*[,\s]")
 _BEYOND_CRTF = re.compile(r"\[\s*" + _ABOVE_A_TURN + r"deg\b", re.IGNORECASE)
+# A rectangle whose corners are given, not its centre.
+_CORNERS = re.compile(r"(?<![a-z])box\s*\[\s*\[", re.IGNORECASE)
 # Frames of DS9 in pixels, which are refused later.
 _PIXELS = re.compile(r"\b(image|physical|detector|amplifier|linear)\b", re.IGNORECASE)
 # Words of DS9 files: first of a statement, frames, shapes, and numbers of values of those of which others would be ignored.
@@ -180,21 +182,25 @@ def _check_ds9(text: str, path: Path) -> None:
             elif word in _SHAPES and statement.count("(") != statement.count(")"):
                 wrong = "a bracket is missing; is the file complete?"
             elif word in _SHAPES and not _PIXELS.search(text) and (turns := _BEYOND.search(values)):
-                wrong = f"a longitude must lie within -360 and 360 deg, got {turns[1]}"
+                wrong = f"a longitude must lie between -360 and 360 deg, got {turns[1]}"
             else:
                 continue
             raise BgnbError("bad-region", f"{path}, line {number}: {wrong}")
 
 
 def _check_crtf(text: str, path: Path) -> None:
-    """Refuse lines with several regions, of which the package regions would ignore all but the first."""
+    """Refuse lines with several regions, of which the package regions would ignore all but the first, and what it misreads."""
     for number, line in enumerate(text.splitlines(), start=1):
+        regions = _QUOTED.sub("", line)
         if wrong := _why_slow(line, "crtf"):
-            raise BgnbError("bad-region", f"{path}, line {number}: {wrong}")
-        if len(re.findall(r"[a-z]\s*\[\s*\[", _QUOTED.sub("", line))) > 1:
-            raise BgnbError("bad-region", f"{path}, line {number}: contains several regions; write one region in each line")
-        if turns := _BEYOND_CRTF.search(line):
-            wrong = f"a longitude must lie within -360 and 360 deg, got {turns[1]}"
+            pass
+        elif len(re.findall(r"[a-z]\s*\[\s*\[", regions)) > 1:
+            wrong = "contains several regions; write one region in each line"
+        elif turns := _BEYOND_CRTF.search(line):
+            wrong = f"a longitude must be between -360 and 360 deg, got {turns[1]}"
+        elif _CORNERS.search(regions):
+            wrong = "a box given by its corners would be read as a wider one; use centerbox or poly"
+        if wrong:
             raise BgnbError("bad-region", f"{path}, line {number}: {wrong}")
 
 

@@ -173,6 +173,10 @@ class Epochs:
         if len({name.lower() for name in names}) < len(names):
             raise BgnbError("invalid-argument", f"{where}: the names of epochs must differ by more than case (column EPOCH)")
         start, stop = (_mjd(table[name], f"{where}: column {name}") for name in ("START", "STOP"))
+        for key, usual in (("MJDREF", 0), ("MJDREFI", 0), ("TIMESYS", "TT")):
+            if table.meta.get(key, usual) != usual and not isinstance(table["START"], Time):
+                what = f"{key} = {table.meta[key]} is not taken into account; write dates, or MJDs in TT, and remove it"
+                raise BgnbError("invalid-argument", f"{where}: {what}")
         with located(where):
             return cls(periods=dict(zip(names, zip(start, stop, strict=True), strict=True)))
 
@@ -190,7 +194,8 @@ def _mjd(column: Any, where: str) -> list[float]:
     """Return MJDs in TT of a column of dates or MJDs."""
     try:
         if column.ndim != 1:
-            raise ValueError("it contains more than one value in each row")
+            advice = "write dates as text, or the table as ECSV"
+            raise ValueError(f"it contains more than one value in each row, as times in FITS do; {advice}")
         if np.any(getattr(column, "mask", False)):
             raise ValueError("a value is missing")
         with ignored_warnings(erfa.ErfaWarning):  # leap seconds of other centuries are unknown

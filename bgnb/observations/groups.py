@@ -13,7 +13,7 @@ from astropy import units as u
 from astropy.table import Table
 from numpy.typing import NDArray
 
-from bgnb._util.checks import check_type, numbers_with_unit
+from bgnb._util.checks import check_type, check_unmasked, numbers_with_unit
 from bgnb._util.errors import BgnbError, quoted, shortened
 from bgnb.observations.datastore import Runs
 from bgnb.observations.run_selection import Reason, Selection
@@ -64,6 +64,7 @@ class ObservationGroups:
 
     def __post_init__(self) -> None:
         for name, edges in (("alt_edges", self.alt_edges), ("az_edges", self.az_edges)):
+            check_unmasked(name, edges)
             try:
                 values = np.array(u.Quantity(edges).to_value("deg"), dtype=float)
             except (TypeError, ValueError) as error:
@@ -101,10 +102,15 @@ class ObservationGroups:
 
     def group_ids(self, alt_pnt: Any, az_pnt: Any) -> NDArray[np.int64]:
         """Return the GROUP_IDs of pointings, deg or with a unit; −1 outside all groups."""
-        alt_edges, az_edges, alt = self.alt_edges.value, self.az_edges.value, np.atleast_1d(_degrees(alt_pnt))
+        alt_edges, az_edges = self.alt_edges.value, self.az_edges.value
+        try:
+            alt, az = np.broadcast_arrays(np.atleast_1d(_degrees(alt_pnt)), self.wrapped(az_pnt))
+        except ValueError:
+            shapes = f"{np.shape(alt_pnt)} and {np.shape(az_pnt)}"
+            raise BgnbError("invalid-argument", f"altitudes and azimuths must have the same shape, got {shapes}") from None
         i_alt = np.searchsorted(alt_edges, alt, side="right") - 1
         i_alt[alt == alt_edges[-1]] -= 1
-        i_az = np.searchsorted(az_edges, self.wrapped(az_pnt), side="right") - 1
+        i_az = np.searchsorted(az_edges, az, side="right") - 1
         inside = (i_alt >= 0) & (i_alt < len(alt_edges) - 1) & (i_az < len(az_edges) - 1)
         return np.where(inside, i_alt * (len(az_edges) - 1) + i_az, OUTSIDE)
 
@@ -116,7 +122,8 @@ class ObservationGroups:
     def wrapped(self, az_pnt: float | NDArray[np.float64]) -> Any:
         """Wrap azimuths in deg into the 360 deg that start at the first edge."""
         first = self.az_edges.value[0]
-        return (_degrees(az_pnt) - first) % 360 % 360 + first  # twice, as a tiny negative remainder rounds to 360
+        with np.errstate(invalid="ignore"):  # infinity becomes NaN, which is outside all groups
+            return (_degrees(az_pnt) - first) % 360 % 360 + first  # twice, as a tiny negative remainder rounds to 360
 
     @cached_property
     def table(self) -> Table:
@@ -148,6 +155,7 @@ class ObservationGroups:
             for name, kinds, content in (("GROUP_ID", "iu", "integers"), *((name, "iuf", "numbers") for name in names)):
                 if table[name].dtype.kind not in kinds:
                     raise BgnbError("bad-column", f"column {name} of a table of groups must contain {content}")
+                check_unmasked(f"column {name}", table[name])
             edges[axis] = np.unique(np.concatenate([u.Quantity(table[name], "deg") for name in names]))
         groups = cls(alt_edges=edges["ALT"], az_edges=edges["AZ"])
         expected = groups.table

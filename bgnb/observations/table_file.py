@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from astropy import units as u
+from astropy.io import fits
 from astropy.io.registry import identify_format
 from astropy.table import Column, Table
 
@@ -21,7 +22,7 @@ from bgnb._util.errors import DataError
 from bgnb._util.reading import TEXT_MAX, decoded, home_expanded, read_bytes
 from bgnb._util.threads import ignored_warnings
 from bgnb.observations.fits_table import read_content
-from bgnb.observations.text_tables import check_equinox, check_text_table
+from bgnb.observations.text_tables import SEVERAL_TABLES, check_equinox, check_text_table
 
 _MANY_FIELDS = re.compile(rb"TFIELDS = {1,20}[1-9]\d{3}")
 # Names of the formats in Astropy, of those whose size is limited.
@@ -67,6 +68,10 @@ def read_table_file(path: str | Path, format: str | None = None) -> Table:
                 raise ValueError("its format is not recognized; give a table in FITS, VOTable, ECSV (*.ecsv) or CSV (*.csv)")
             format = formats[0]
         check_text_table(content, format)
+        if format == "fits":
+            with fits.open(BytesIO(content)) as hdus:
+                if sum(isinstance(hdu, fits.BinTableHDU | fits.TableHDU) for hdu in hdus) > 1:
+                    raise ValueError(SEVERAL_TABLES)
         options = {"converters": dict.fromkeys(_NAMES, str)} if format == "ascii.csv" else {}
         return Table.read(BytesIO(content), format=format, **options)
 

@@ -28,6 +28,9 @@ _ARRAYS_MAX = 100
 # Maximum size of the header of an ECSV file, bytes: Astropy takes a minute for a few MiB.
 _HEADER_MAX = 1 << 18
 
+#: Why a file is refused of which Astropy would read the first table only, or none.
+SEVERAL_TABLES = "it contains several tables; write the one that is wanted into a file of its own"
+
 
 def check_text_table(content: bytes, format: str) -> None:
     """Refuse a table that would read other files, take much more memory than its file, or name a column twice.
@@ -102,13 +105,13 @@ def _check_votable(content: bytes) -> None:
 
     Positions must refer to the equinox J2000, as for `check_frame`: Astropy does not return the frame.
     """
-    width = stated = rows = n_elements = 0
+    width = stated = rows = n_elements = n_tables = 0
     names: list[str] = []
     frames: dict[str, dict[str, str]] = {}
     frame_of: dict[str, str] = {}
 
     def check(name: str, attributes: dict[str, str]) -> None:
-        nonlocal width, stated, rows, n_elements
+        nonlocal width, stated, rows, n_elements, n_tables
         name = name.rpartition(":")[2].upper()
         if name == "STREAM" and "href" in attributes:
             raise ValueError(f"its data are at {attributes['href']}, which is not read; give a table that contains them")
@@ -120,6 +123,7 @@ def _check_votable(content: bytes) -> None:
         elif name == "COOSYS":
             frames[attributes.get("ID", "")] = attributes
         elif name == "TABLE":
+            n_tables += 1
             stated += int(attributes.get("nrows") or 0)
             _check_names(names)
             names.clear()
@@ -133,6 +137,8 @@ def _check_votable(content: bytes) -> None:
     parser.StartElementHandler = check
     parser.Parse(content, True)
     _check_names(names)
+    if n_tables > 1:
+        raise ValueError(SEVERAL_TABLES)
     referred = [frames[ref] for name in ("RA", "DEC") if (ref := frame_of.get(name, "")) in frames]
     problems = [_problem_of_frame(frame) for frame in referred or (frames.values() if "RA" in frame_of else ())]
     if problems and (any(problems) if referred else all(problems)):

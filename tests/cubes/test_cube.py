@@ -90,6 +90,7 @@ def test_bins_include_lower_edge(name, value):
     for number, edge in enumerate(edges):
         assert axes().bin_of(name, edge) == (number if number < len(edges) - 1 else None)
     assert axes().bin_of(name, np.nan) is None
+    assert axes().bin_of(name.upper(), value) == axes().bin_of(name, value)
     with raises("invalid-argument", name, "nan"):
         axes().nearest_bin(name, np.nan)
 

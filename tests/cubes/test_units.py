@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from astropy import units as u
-from astropy.table import Column, MaskedColumn
+from astropy.table import Column, MaskedColumn, Table
 
 import bgnb
 from bgnb._util.setting_kinds import Numbers
@@ -70,6 +70,15 @@ def test_lists_of_quantities():
         groups.group_ids([80 * u.deg, 31], [180.0, 0.0])
     with raises("invalid-argument", "one pointing"):
         groups.group_id([80, 60], [180, 0])
+    with raises("invalid-argument", "same shape", "(2,)", "(3,)"):
+        groups.group_ids([80, 60], [180, 0, 1])
+    assert groups.group_id(80, np.inf) is groups.group_id(np.nan, 0) is None
+    with raises("invalid-argument", "alt_edges", "masked"):
+        bgnb.ObservationGroups(MaskedColumn([0.0, 45, 90], mask=[0, 1, 0], unit="deg"))
+    table = Table(groups.table, masked=True)
+    table["ALT_MIN"].mask[1] = True
+    with raises("invalid-argument", "ALT_MIN", "masked"):
+        bgnb.ObservationGroups.from_table(table)
 
 
 def test_cubes_of_other_values():

@@ -131,6 +131,7 @@ def test_region_files(tmp_path):
         ("a.reg", "icrs\ncircle(10,20,1)\ncircle(83633,22.01,0.3)\n", ["line 3", "longitude", "83633"]),
         ("a.reg", "fk5; polygon( 83633.5d 22 84 22 83 23)\n", ["line 1", "longitude", "83633.5"]),
         ("a.crtf", "#CRTFv0\ncircle[[-400deg, 2deg], 3deg], coord=ICRS\n", ["line 2", "longitude", "-400"]),
+        ("a.crtf", "#CRTFv0\n\nbox [[82deg, 59deg], [84deg, 61deg]], coord=ICRS\n", ["line 3", "corners", "centerbox"]),
     ],
 )  # fmt: skip
 def test_regions_without_area_are_refused(tmp_path, name, text, words):

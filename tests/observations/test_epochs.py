@@ -57,6 +57,20 @@ def test_names_that_are_numbers(runs, tmp_path):
     assert [*Epochs.read(tmp_path / "epochs.csv", runs).periods] == ["2004.1", "2004.10", "007"]
 
 
+def test_times_in_fits(runs, tmp_path):
+    """Times that Astropy wrote to FITS, and numbers with another reference or scale, are refused with advice."""
+    times = Time([START - 1, START + 1], format="mjd", scale="tt")
+    Table({"EPOCH": ["x"], "START": times[:1], "STOP": times[1:]}).write(tmp_path / "epochs.fits")
+    with raises("invalid-argument", "epochs.fits", "START", "as ECSV"):
+        Epochs.read(tmp_path / "epochs.fits", runs)
+    for key, value in (("MJDREFI", 51910), ("MJDREF", 51910.5), ("TIMESYS", "UTC")):
+        table = table_of(("x", START - 1, START + 1))
+        table.meta[key] = value
+        table.write(tmp_path / "epochs.fits", overwrite=True)
+        with raises("invalid-argument", "epochs.fits", key):
+            Epochs.read(tmp_path / "epochs.fits", runs)
+
+
 def test_dates_of_other_centuries(runs, tmp_path):
     """Epochs may have open ends, given as dates of which the leap seconds are unknown."""
     table_of(("x", "0001-01-01", "2004-05-01"), ("y", "2004-05-01", "9999-12-31")).write(tmp_path / "epochs.csv")

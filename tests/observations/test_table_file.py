@@ -7,6 +7,7 @@ import pytest
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
+from astropy.io.votable.tree import Resource, VOTableFile
 from astropy.table import QTable, Table
 from astropy.time import Time
 
@@ -239,6 +240,19 @@ def test_names_and_frames_of_a_votable_that_are_ambiguous(tmp_path):
                 bgnb.read_catalog(path)
         else:
             assert bgnb.read_catalog(path)["RA"].tolist() == [83.0]
+
+
+def test_several_tables_in_a_file(tmp_path):
+    """Files are refused of which only the first table would be used."""
+    tables = [Table({"RA": [ra], "DEC": [22.0]}) for ra in (83.0, 10.0)]
+    fits.HDUList([fits.PrimaryHDU(), *map(fits.table_to_hdu, tables)]).writeto(tmp_path / "sources.fits")
+    votable = VOTableFile()
+    votable.resources.append(Resource())
+    votable.resources[0].tables.extend(VOTableFile.from_table(table).get_first_table() for table in tables)
+    votable.to_xml(str(tmp_path / "sources.vot"))
+    for name in ("sources.fits", "sources.vot"):
+        with raises("bad-catalog", name, "several tables"):
+            bgnb.read_catalog(tmp_path / name)
 
 
 def test_a_column_that_appears_twice(tmp_path):
