@@ -218,7 +218,7 @@ def _spectrum_graph(
         extra, rate = models[other].whole.extrapolated, mask_nonpositive(lines[other].rate)
         drawn: dict[str, Any] = {"x": lines[other].energy, "width": 1.5, **styles[other]}
         curves.append(Curve(y=np.where(extra, np.nan, rate), **drawn))
-        touching = np.convolve(extra, np.ones(3), "same") > 0  # so that the two parts meet
+        touching = np.convolve(extra, np.ones(3))[1:-1] > 0  # so that the two parts meet
         curves.append(Curve(y=np.where(touching, rate, np.nan), dash="dotted", **drawn | {"name": "", "legend": None}))
     edges = model.axes.energy.value
     band = float(edges[shown[0]]), float(edges[shown[1]])

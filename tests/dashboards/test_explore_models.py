@@ -347,6 +347,22 @@ def test_profile_and_marked_ranges(modeldir):
     np.testing.assert_allclose(spectrum.high, line.rate + line.error)
 
 
+@pytest.mark.parametrize("n_energy", [1, 2])
+def test_further_groups_of_few_energies(tmp_path, n_energy):
+    """Graphs show groups with one or two energy bins; the line of extrapolated energies touches that of the others."""
+    counts = np.full((n_energy, 4, 5), 7)
+    livetime = np.full(counts.shape, round(3000.25e6))
+    livetime[1:] = counts[1:] = 0  # the second energy is extrapolated
+    axes = bgnb.CubeAxes(np.geomspace(1, 9, n_energy + 1) * u.TeV, np.linspace(-2, 2, 5) * u.deg, np.linspace(-2, 2, 6) * u.deg)
+    stack = replace(asymmetric_model().stack, axes=axes, counts=counts, livetime_us=livetime)
+    for group_id, model in ((0, asymmetric_model()), (1, bgnb.make_model(stack, "classic"))):
+        write_model(model, tmp_path / f"bg_cube_model_group{group_id}_table.fits")
+    dashboard = explore_models(tmp_path, others="all")
+    curve, dotted = dashboard.view.panels["spectrum"].curves[1:]
+    assert [np.isfinite(each.y).tolist() for each in (curve, dotted)] == [[True, False][:n_energy], n_energy * [n_energy == 2]]
+    dashboard.save_svg(tmp_path / "view.svg")
+
+
 @pytest.mark.slow
 def test_extrapolation_is_labelled(tmp_path):
     """Extrapolated energies are labelled; energies without livetime are not compared."""
