@@ -128,7 +128,7 @@ def finite_number(name: str, value: Any, unit: str = "") -> float:
     if isinstance(value, str | u.Quantity) and unit:
         return to_value(name, value, unit)
     try:
-        number = float("nan" if isinstance(value, bool | np.bool_ | str) else value)
+        number = float("nan" if isinstance(value, bool | np.bool_ | str) or value is np.ma.masked else value)
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
@@ -145,7 +145,7 @@ def check_unmasked(name: str, values: Any) -> None:
 
 
 def _parts(values: Any) -> Iterator[Any]:
-    """Yield values, and what lists contain of other types than Python's numbers, up to two lists deep."""
+    """Yield values, and the elements of lists that are not plain numbers, up to two levels deep."""
     yield values
     for value in values if isinstance(values, list | tuple) else ():
         if type(value) not in (int, float):

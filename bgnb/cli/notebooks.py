@@ -168,7 +168,7 @@ def lab(modeldir: Path, compare: Path | None, jupyter_arguments: tuple[str, ...]
     Writes explore.ipynb (or explore_true_reco.ipynb) to the current directory, in which nobody else
     may be able to write, with MODELDIR filled in, and opens it; then run all cells. An existing
     notebook is never overwritten, and is opened again only if its cells are unchanged and its outputs
-    contain no HTML or other code.
+    contain neither HTML nor code.
     JupyterLab listens on this machine only and asks for its token, which is in the address that it
     prints. Arguments after -- are passed to `jupyter lab`.
 

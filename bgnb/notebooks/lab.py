@@ -48,7 +48,7 @@ def prepare_notebook(modeldir: str | Path, compare: str | Path | None = None, fo
         A second one, to be compared with the first, which is the reference.
     folder : path
         Folder of the notebook, in which only the user can write. An existing notebook is never overwritten: it is opened
-        again if its cells are those of the new one, and its outputs contain no HTML or other code; otherwise the name of
+        again if its cells are those of the new one, and its outputs contain neither HTML nor code; otherwise the name of
         the new one gets a number.
 
     Returns

@@ -131,12 +131,12 @@ class Runs:
         return float(self._columns["ALT_PNT"][row]), float(self._columns["AZ_PNT"][row])
 
     def check_unchanged(self) -> None:
-        """Refuse to go on if the index, or the whole directory, was replaced since it was opened.
+        """Raise an error if the index, or the whole directory, was replaced since it was opened.
 
         Raises
         ------
         BgnbError
-            If it was.
+            If one of them was replaced.
         """
         if any(_state_of(path) != state for path, state in self.state.items()):
             raise BgnbError("changed", f"{self.path}: the runs were replaced while they were read; run the command again")
@@ -291,7 +291,7 @@ def _read_index(
 def _read_run_table(path: Path, index: FitsTable, gadf_names: Mapping[str, str] | None = None) -> Runs:
     """Read an index into a table with GADF names, angles in deg, times in s, sorted by OBS_ID; no locations yet."""
     if index.size("NAXIS2") > _MAX_RUNS:
-        raise index.error("too-large", f"there are more than {_MAX_RUNS:,} rows, the maximum")
+        raise index.error("too-large", f"there are more than {_MAX_RUNS:,} rows, which is the maximum")
     table = Table({"OBS_ID": obs_ids_of(index)})
     if not len(table):
         raise index.error("bad-index", "there are no runs")

@@ -187,7 +187,7 @@ def read_content(path: Path, *, verify: bool = True) -> BytesIO:
             content.write(header.content)
             size = header.data_size()
             if header.get("XTENSION") in ("BINTABLE", "TABLE") and header.get("NAXIS1") == 0 and header.get("NAXIS2"):
-                raise header.error("bad-header", "a table has rows of no bytes")  # in which NumPy would count without end
+                raise header.error("bad-header", "a table has rows without bytes")  # in which NumPy would count without end
             padded = size + -size % BLOCK
             if content.tell() + padded > INFLATED_MAX:
                 raise header.error("too-large", f"the file is larger than {INFLATED_MAX / 2**30:.2g} GiB, the maximum")

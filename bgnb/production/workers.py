@@ -321,7 +321,9 @@ def _scheduler(address: str) -> Iterator[Workers]:
             client = ClosingClient(address, timeout=PATIENCE, set_as_default=False)
         except Exception as error:  # of many kinds, also for its settings; a MemoryError for the size in an answer of others
             reason = str(error).partition("\n")[0] or type(error).__name__
-            what = "no Dask scheduler answers" if isinstance(error, OSError) else "Dask cannot connect (is it a scheduler?)"
+            what = (
+                "no Dask scheduler answers" if isinstance(error, OSError) else "Dask cannot connect (is it a Dask scheduler?)"
+            )
             raise BgnbError("scheduler-lost", f"{address}: {what}: {reason}") from None
         stack.callback(_close, client)
         workers = _dask_workers(client)
