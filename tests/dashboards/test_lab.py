@@ -134,7 +134,7 @@ def test_folder_of_another_user(modeldir, tmp_path, monkeypatch):
     ("group", "members", "others_write"), [("me", [], False), ("me", ["me"], False), ("me", ["you"], True), ("all", [], True)]
 )
 def test_group_of_one_user(tmp_path, monkeypatch, group, members, others_write):
-    """Where each user has a group, whose members nobody else is, folders are usually writable for it."""
+    """Folders may be writable for a group of which nobody but the user is a member, unless a list permits others."""
     pwd, grp = pytest.importorskip("pwd"), pytest.importorskip("grp")
     monkeypatch.setattr(pwd, "getpwuid", lambda _: SimpleNamespace(pw_name="me"))
     monkeypatch.setattr(grp, "getgrgid", lambda _: SimpleNamespace(gr_name=group, gr_mem=members))
