@@ -1,5 +1,6 @@
 """Notebooks with dashboards, and JupyterLab on them."""
 
+import errno
 import json
 import os
 import re
@@ -124,9 +125,17 @@ def test_folder_in_which_others_can_write(modeldir, tmp_path, mode, others_write
 
 
 def test_folder_of_another_user(modeldir, tmp_path, monkeypatch):
-    """The owner of a folder can put files there, whatever the permissions."""
+    """The owner of a folder can put files there, whatever the permissions; if the user cannot, this is what is wrong."""
     give_away(tmp_path, monkeypatch)
     with raises("bad-target", tmp_path, "other users can write"):
+        prepare_notebook(modeldir, folder=tmp_path)
+
+    def cannot_write(path, *_, **__):
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    monkeypatch.setattr("bgnb.files.output_file.open", cannot_write, raising=False)
+    with raises("not-writable", tmp_path / "explore.ipynb"):
         prepare_notebook(modeldir, folder=tmp_path)
 
 
