@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
@@ -91,6 +92,7 @@ def ended_by_signals() -> Iterator[None]:
         complete = f"complete: {enumerate_values(left)}; other " if left else ""
         for line in (f"Interrupted; {complete}unfinished output is removed.", *notes_of(error)):
             sys.stderr.write(f"{line}\n")
+        warnings.simplefilter("ignore")  # of what remains unfinished at the end, such as coroutines
         raise SystemExit(128 + received[0]) from None
 
 

@@ -100,11 +100,13 @@ def _has_own_group(path: Path, gid: int) -> bool:
     import pwd
 
     try:
-        user, group = pwd.getpwuid(os.geteuid()).pw_name, grp.getgrgid(gid)
+        user, name = pwd.getpwuid(os.geteuid()).pw_name, grp.getgrgid(gid).gr_name
         has_list = "system.posix_acl_access" in getattr(os, "listxattr", lambda _: ())(path)
     except (KeyError, OSError):
         return False
-    return group.gr_name == user and {*group.gr_mem} <= {user} and not has_list
+    members = {member for group in grp.getgrall() if group.gr_gid == gid for member in group.gr_mem}
+    members |= {each.pw_name for each in pwd.getpwall() if each.pw_gid == gid}
+    return name == user and members <= {user} and not has_list
 
 
 def _own(path: Path) -> os.stat_result | None:

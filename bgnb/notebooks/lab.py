@@ -129,7 +129,7 @@ def open_lab(notebook: Path, arguments: tuple[str, ...] = ()) -> NoReturn:
 def _check_folder(folder: Path) -> None:
     """Refuse a folder in which other users can put notebooks, settings and links, which JupyterLab would use."""
     can_write = folder.is_dir() and os.access(folder, os.W_OK)  # otherwise the error of the notebook says so
-    if can_write and not is_changed_by_user_only(folder.resolve()):
+    if can_write and not is_changed_by_user_only(folder.resolve() if folder.is_symlink() else folder):
         what = "other users can write in this folder, where JupyterLab would use what they put there"
         advice = "start bgnb lab in a folder in which only you can write, such as your home directory"
         raise BgnbError("bad-target", f"{folder.resolve()}: {what}; {advice}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
 import re
@@ -118,6 +119,8 @@ def run_notebook(
             executed = _execute(source, partial, target, values, timeout, progress)
         except BaseException as error:
             reason = error_summary(error, _written_errors(partial))
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                reason = f"{folder.parent}: no space for temporary files; set TMPDIR to a directory with space"
             _keep_failed(partial, source, failed, error, reason)
             if not isinstance(error, Exception):
                 error.add_note(f"The notebook, as far as it was executed, is in {shown}.")

@@ -69,6 +69,24 @@ with ended_by_signals():
     assert (done.returncode, done.stdout, done.stderr) == (128 + signal.SIGINT, "", interrupted)
 
 
+def test_unfinished_coroutines_are_not_named():
+    """What libraries leave unfinished shows no warning at the end."""
+    code = """
+import os, signal, time
+from bgnb._util.signals import ended_by_signals
+
+async def left():
+    pass
+
+kept = [left()]
+with ended_by_signals():
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(60)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=30)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGINT, "Interrupted; unfinished output is removed.\n")
+
+
 def test_long_cleaning_up():
     """A single signal does not interrupt the cleaning up after it, however long it takes."""
     code = """

@@ -140,13 +140,25 @@ def test_folder_of_another_user(modeldir, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("group", "members", "others_write"), [("me", [], False), ("me", ["me"], False), ("me", ["you"], True), ("all", [], True)]
+    ("group", "members", "primary", "others_write"),
+    [
+        ("me", [], ["me"], False),
+        ("me", ["me"], [], False),
+        ("me", ["you"], ["me"], True),
+        ("me", [], ["me", "you"], True),
+        ("all", [], [], True),
+    ],
 )
-def test_group_of_one_user(tmp_path, monkeypatch, group, members, others_write):
+def test_group_of_one_user(tmp_path, monkeypatch, group, members, primary, others_write):
     """Folders may be writable for a group of which nobody but the user is a member, unless a list permits others."""
     pwd, grp = pytest.importorskip("pwd"), pytest.importorskip("grp")
     monkeypatch.setattr(pwd, "getpwuid", lambda _: SimpleNamespace(pw_name="me"))
-    monkeypatch.setattr(grp, "getgrgid", lambda _: SimpleNamespace(gr_name=group, gr_mem=members))
+    gid = tmp_path.stat().st_gid
+    groups = [SimpleNamespace(gr_name=group, gr_gid=gid, gr_mem=members), SimpleNamespace(gr_gid=gid + 1, gr_mem=["you"])]
+    users = [SimpleNamespace(pw_name=name, pw_gid=gid) for name in primary] + [SimpleNamespace(pw_name="other", pw_gid=gid + 1)]
+    monkeypatch.setattr(grp, "getgrgid", lambda _: groups[0])
+    monkeypatch.setattr(grp, "getgrall", lambda: groups)
+    monkeypatch.setattr(pwd, "getpwall", lambda: users)
     tmp_path.chmod(0o775)
     assert is_changed_by_user_only(tmp_path) == (not others_write)
     monkeypatch.setattr(os, "listxattr", lambda _: ["system.posix_acl_access"], raising=False)
