@@ -137,9 +137,9 @@ class ModelDirectory:
             stamp = self.stamp(group_id)
             kept = self._kept.pop(group_id, None)
             if kept is None or kept[0] != stamp:
-                self._check_unchanged()
+                self.check_unchanged()
                 model = read_model(self._files[group_id], group_id)
-                self._check_unchanged()  # otherwise this model might be that of another directory
+                self.check_unchanged()  # otherwise this model might be that of another directory
                 self._check_pointings(group_id, model)
                 if (spline := self.spline) is not None:
                     self._check_spline(spline, [model])
@@ -166,9 +166,16 @@ class ModelDirectory:
         """Return what changes when the file of a model does; None if there is no such file."""
         return stamp_of(self._files[group_id])
 
-    def _check_unchanged(self) -> None:
+    def check_unchanged(self) -> None:
+        """Raise an error if the directory was replaced or removed since it was opened.
+
+        Raises
+        ------
+        BgnbError
+            If it was.
+        """
         if self._identify() != self._identity:
-            advice = "open it again, for instance make the dashboard again"
+            advice = "open it again, for instance make the dashboard again, or run the command again"
             raise BgnbError("changed", f"{self.path}: was replaced or removed since it was opened; {advice}")
 
     def _identify(self) -> object:
@@ -249,7 +256,7 @@ class ModelDirectory:
                 )
             if fitted is not None:
                 self._check_spline(fitted, [group.model for group in models])
-            self._check_unchanged()
+            self.check_unchanged()
         return ModelSet(
             models=tuple(models), groups=self.groups, model_ids=self.model_ids, for_pointing=fitted, name=str(self.path)
         )

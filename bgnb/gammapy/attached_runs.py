@@ -33,6 +33,8 @@ from bgnb.production.workers import Workers
 MIN_EVENTS = 100
 #: Number of runs in a chunk: the files of a run have up to 1 MB.
 CHUNK_RUNS = 5
+# Fraction of events outside the good time intervals from which it is noted.
+_MANY_OUTSIDE = 0.001
 _NO_MATRIX = np.empty((0, 0))
 # Header keywords of the events from which Gammapy takes the location of the observatory.
 _SITE = (("GEOLON",), ("GEOLAT",), ("GEOALT", "ALTITUDE"))
@@ -224,10 +226,10 @@ def make_backgrounds(
 
 
 def digest_of(modeldir: Path) -> str:
-    """Compute a digest of the names, sizes and modification times of the FITS files in a directory of models."""
+    """Compute a digest of the names, sizes and modification times of the files that define models: FITS files and groups."""
     paths: list[Path] = []
     with suppress(OSError):  # reading the models raises it
-        paths = sorted(modeldir.rglob("*.fits*"))
+        paths = sorted([*modeldir.rglob("*.fits*"), *modeldir.rglob("*.ecsv")])
     states = [(path.relative_to(modeldir).as_posix(), _state(path)) for path in paths]
     return sha256(repr(states).encode()).hexdigest()
 
@@ -323,10 +325,22 @@ def notes_on_backgrounds(
     )
     return [
         *models.notes_on(counted),
+        *_notes_on_good_time(counted),
         *notes_on_norms(norms, settings.norm, prior_scatter(models)),
         *note_on_rates(ratios, "the observed rate", "the predicted one", "run"),
         *notes_on_coverage({run.obs_id: run.coverage for run in attached if run.coverage is not None}, *consequences),
     ]
+
+
+def _notes_on_good_time(counted: Mapping[int, RunCounts]) -> list[str]:
+    """Note numbers and fraction of the events outside the good time, which Gammapy does not remove, and the runs (OBS_ID)."""
+    outside = {obs_id: run.events_outside_gti for obs_id, run in counted.items() if run.events_outside_gti}
+    events, number = sum(run.events for run in counted.values()), sum(outside.values())
+    if not outside or number < _MANY_OUTSIDE * events:
+        return []
+    share = f"{number} of {events} events ({100 * number / events:.1f} %) lie outside the good time intervals"
+    consequence = "Gammapy counts them, but there is no background for them; remove them from the event lists"
+    return [f"{share}; {consequence}: {numbered('run', outside)}"]
 
 
 def notes_on_selection(condition: str | None) -> list[str]:

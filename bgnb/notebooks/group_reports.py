@@ -19,7 +19,7 @@ from bgnb._util.extras import require
 from bgnb._util.progress import progress_bar
 from bgnb._util.resource_limits import check_kernel_limits
 from bgnb._util.signals import held_signals
-from bgnb.files.model_directory import model_files
+from bgnb.files.model_directory import ModelDirectory
 from bgnb.files.output_directory import new_directory
 from bgnb.files.output_file import write_file
 from bgnb.files.report_json import write_report
@@ -89,7 +89,8 @@ def run_groups(
     check_timeout(timeout)
     check_kernel_limits()
     check_names(models, Path(outdir).absolute())
-    groups = sorted(model_files(models))
+    opened = ModelDirectory(models)
+    groups = opened.group_ids
     results: dict[int, dict[str, Any]] = {}
     problems: dict[int, str] = {}
     with new_directory(Path(outdir), overwrite=overwrite, inputs=(models,)) as directory:
@@ -104,6 +105,7 @@ def run_groups(
                     text = str(error) if isinstance(error, BgnbError) else f"{type(error).__name__}: {error}"
                     problems[futures[future]] = text.replace(f"{directory}{os.sep}", "")
                 bar.update()
+        opened.check_unchanged()  # otherwise groups could be those of two sets of models
         write_file(
             directory / "index.html", _index(directory, models.name, groups, results, problems).encode("utf-8", "replace")
         )

@@ -287,6 +287,21 @@ def test_background_follows_the_altitude(tmp_path, monkeypatch, gti):
     assert np.abs(of_middle / expected - 1).max() > 0.1
 
 
+def test_events_outside_the_good_time_are_noted(models, tmp_path):
+    """Gammapy counts events outside the good time intervals, for which there is no background."""
+    good = run(4, 50)
+    start = run(2, 50)["gti"][0][0]
+    cut = run(2, 50, gti=[(start, start + 900)])
+    notes = attach(models, write_gadf(tmp_path / "in", [cut, good]), "GADF", tmp_path / "store").notes
+    outside = int(np.count_nonzero(cut["events"]["TIME"] > start + 900))
+    assert outside > 10
+    (note,) = [note for note in notes if "good time" in note and "Gammapy" in note]
+    assert note.startswith(f"{outside} of 100 events")
+    assert note.endswith(": run 2")
+    notes = attach(models, write_gadf(tmp_path / "good", [good]), "GADF", tmp_path / "other").notes
+    assert not [note for note in notes if "good time" in note]
+
+
 def test_background_reaches_all_events(tmp_path):
     """The background is continued along a power law to events below the model, as the true model of a simulation."""
     parameters = {"spectral_index": 1.6, "trigger_rate": 30.0, "gradient_x": 0.2}

@@ -96,9 +96,10 @@ def test_killed_worker_leaves_no_store(models, indir, tmp_path):
     assert names(tmp_path) == before
 
 
-def test_other_models_of_a_worker(models, indir, tmp_path):
-    """Models that change while backgrounds are made, or that a worker does not see, are an error."""
-    (path,) = models.glob("bg_cube*table.fits.gz")
+@pytest.mark.parametrize("name", ["bg_cube*table.fits.gz", "bg_observation_groups.ecsv"])
+def test_other_models_of_a_worker(models, indir, tmp_path, name):
+    """Models or groups that change while backgrounds are made, or that a worker does not see, are an error."""
+    (path,) = models.glob(name)
     times = iter(range(10))
     with raises("unreadable", str(models), "workers"):
         store_of(tmp_path, models, indir, workers=Here(before=lambda: os.utime(path, (next(times), 0))))

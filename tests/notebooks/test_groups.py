@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import struct
 import sys
@@ -19,6 +20,7 @@ from tests.helpers.commands import command
 from tests.helpers.errors import raises
 from tests.helpers.examples import run_example
 from tests.helpers.files import names
+from tests.helpers.model_directories import model_directory
 from tests.helpers.notebooks import notebook
 from tests.helpers.processes import PATIENCE, alive, started, until
 
@@ -137,6 +139,23 @@ def test_full_disk_keeps_older_groups(models, tmp_path, monkeypatch):
         run_groups(models, tmp_path / "out", overwrite=True)
     assert names(tmp_path) == {"out"}
     assert names(tmp_path / "out") == {"group1.html", "manifest.json"}
+
+
+def test_models_that_are_replaced(models, tmp_path, monkeypatch):
+    """Reports on groups of two sets of models are never in one directory."""
+
+    shutil.copytree(models, copied := tmp_path / "models")
+
+    def replace_models(source, output, *_, **__):
+        if "group1" in str(output):
+            copied.rename(tmp_path / "old")
+            model_directory(copied)
+        raise BgnbError("notebook-failed", f"{output}: failed")
+
+    monkeypatch.setattr(group_reports, "run_notebook", replace_models)
+    with raises("changed", copied, "run the command again"):
+        run_groups(copied, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow
