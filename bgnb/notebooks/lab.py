@@ -25,8 +25,8 @@ from bgnb.notebooks.shipped import find_notebook
 # Outputs that neither run code nor load anything.
 _HARMLESS = {"text/plain", "image/png", "application/vnd.jupyter.widget-view+json"}
 # Options of bgnb that others of the user replace.
-_PREFERRED = ("ServerApp.preferred_dir", "FileContentsManager.preferred_dir")
-_ROOTS = ("ServerApp.root_dir", "FileContentsManager.root_dir", "LabApp.default_url", *_PREFERRED)
+_PREFERRED = ("ServerApp.preferred_dir", "AsyncLargeFileManager.preferred_dir")
+_ROOTS = ("ServerApp.root_dir", "AsyncLargeFileManager.root_dir", "LabApp.default_url", *_PREFERRED)
 _REPLACED_BY = {
     "ip": ("ServerApp.ip",),
     "ServerApp.root_dir": _ROOTS,
@@ -104,9 +104,9 @@ def open_lab(notebook: Path, arguments: tuple[str, ...] = ()) -> NoReturn:
     workspace = f"bgnb-{sha256(os.fsencode(folder)).hexdigest()[:8]}"
     options = {
         "ServerApp.root_dir": folder,
-        "FileContentsManager.root_dir": folder,
+        "AsyncLargeFileManager.root_dir": folder,
         "ServerApp.preferred_dir": folder,  # the one that the user configured may lie outside
-        "FileContentsManager.preferred_dir": "",
+        "AsyncLargeFileManager.preferred_dir": "",
         "LabApp.default_url": f"/lab/workspaces/{workspace}/tree/{quote(notebook.name)}",
         # Neither kernels nor notebooks nor exported pages use files in the folder that only happen to have the right name.
         "ServerApp.kernel_spec_manager_class": "bgnb.notebooks.kernels.KernelSpecs",
