@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from copy import copy
 from dataclasses import replace
 from itertools import pairwise
@@ -15,6 +16,7 @@ from gammapy.datasets import MapDataset, SpectrumDataset
 from gammapy.makers import MapDatasetMaker, SpectrumDatasetMaker
 from gammapy.makers.core import Maker
 from gammapy.maps import Geom, Map, MapAxis
+from numpy.typing import NDArray
 from regions import PointSkyRegion
 
 from bgnb._util.arrays import Floats
@@ -176,10 +178,12 @@ class BackgroundMaker(Maker):
         if len(edges_of_parts) == len(edges):
             dataset.background = maker.make_background(geom, with_background)
         else:
-            axis = MapAxis.from_energy_edges(edges_of_parts, unit="TeV")
-            parts = maker.make_background(geom.to_image().to_cube([axis]), with_background)
-            sums = np.add.reduceat(parts.data, np.searchsorted(edges_of_parts, edges[:-1]), axis=0)
-            dataset.background = Map.from_geom(geom, data=sums, unit=parts.unit)
+            sums = []
+            for of_bins in _blocks(np.searchsorted(edges_of_parts, edges)):
+                axis = MapAxis.from_energy_edges(edges_of_parts[of_bins[0] : of_bins[-1] + 1], unit="TeV")
+                parts = maker.make_background(geom.to_image().to_cube([axis]), with_background)
+                sums.append(np.add.reduceat(parts.data, of_bins[:-1] - of_bins[0], axis=0))
+            dataset.background = Map.from_geom(geom, data=np.concatenate(sums), unit=parts.unit)
         errors = replace(BackgroundErrors.of_run(background).on_edges(edges), counts=counts_in_mask(dataset, dataset.mask_safe))
         table = Table() if dataset.meta_table is None else dataset.meta_table.copy()
         for name, values in {"BKG_NORM": [background.norm.norm], **errors.columns}.items():
@@ -225,6 +229,8 @@ class BackgroundMaker(Maker):
         if geom.axes.names != ["energy"]:
             names = ", ".join(geom.axes.names) or "none"
             raise BgnbError("invalid-argument", f"geom must have one axis, of energy, as dataset.counts.geom has; got {names}")
+        if geom.is_region and geom.region is None:
+            raise BgnbError("invalid-argument", "geom has no region")
         mask = Map.from_geom(geom, data=True, dtype=bool)
         excluded = self._background_of.mask
         if excluded is None:
@@ -293,6 +299,26 @@ def _divided(edges: Floats) -> Floats:
         for low, high in pairwise(edges)
     ]
     return np.append(np.concatenate(parts), edges[-1])
+
+
+def _blocks(starts: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """Divide energy bins into blocks of about as many parts as there are bins, for which Gammapy needs no more memory.
+
+    Parameters
+    ----------
+    starts : ndarray
+        Number of the first part of each bin, and the number of all parts.
+
+    Yields
+    ------
+    ndarray
+        The elements of ``starts`` at the edges of the bins of a block.
+    """
+    first, n_bins = 0, len(starts) - 1
+    while first < n_bins:
+        last = max(int(np.searchsorted(starts, starts[first] + n_bins, side="right")) - 1, first + 1)
+        yield starts[first : last + 1]
+        first = last
 
 
 def _same_time(one: GTI, other: GTI) -> bool:

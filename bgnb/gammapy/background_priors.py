@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -264,8 +265,11 @@ def set_background_priors(datasets: Datasets | MapDataset | Iterable[MapDataset]
         FoVBackgroundModel(dataset_name=dataset.name, spectral_model=make(dataset, each))
         for dataset, each in zip(datasets, errors, strict=True)
     ]
-    others = [model for model in datasets.models if not isinstance(model, FoVBackgroundModel)]
-    models = Models([*others, *backgrounds])
+    others = [[model for model in dataset.models or () if not isinstance(model, FoVBackgroundModel)] for dataset in datasets]
+    try:
+        models = Models([*dict.fromkeys(chain(*others)), *backgrounds])
+    except ValueError as error:  # names that several models have
+        raise BgnbError("invalid-argument", f"the models of the datasets cannot be fitted together: {error}") from None
     kept = set(models.parameters)
     penalties = [each for each in datasets._penalties or () if kept.issuperset(each.parameters)]
     if per_energy:
@@ -273,8 +277,9 @@ def set_background_priors(datasets: Datasets | MapDataset | Iterable[MapDataset]
         penalties.append(GaussianPriorPenalty(norms, mean=np.ones(len(norms)), covariance=_joint_covariance(errors)))
     models.set_penalties(penalties or None)
     datasets.models = models
-    for dataset in datasets:  # Gammapy would compare the values of other parameters with those kept of former models
-        dataset._background_parameters_cached = None
+    for dataset, kept_models, background in zip(datasets, others, backgrounds, strict=True):
+        dataset.models = [*kept_models, background]  # not those of other datasets, which Gammapy has just added
+        dataset._background_parameters_cached = None  # it would compare the values of other parameters with these
     return datasets
 
 

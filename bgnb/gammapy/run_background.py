@@ -190,9 +190,9 @@ def _frame(fovalign: FovAlign, header: FitsTable, run: EventList, in_altaz: bool
 
     Gammapy interprets all backgrounds of runs of H.E.S.S. DR1 as REVERSE_LON_RADEC. It
     averages ALTAZ backgrounds from the start of the first good time interval as if there were
-    no gaps, also where bgnb cut time without events.
+    no gaps; it does so with the intervals of the file, of which bgnb may have used a part.
     """
     if (header.get("CREATOR"), header.get("HDUVERS")) == HESS_DR1_WRITER:
         return REVERSED
-    is_whole = len(run.gti) == 1 and abs(run.time_cut) < 1
+    is_whole = len(run.gti) == run.n_gti_stated == 1 and abs(run.time_cut) < 1
     return fovalign if in_altaz and is_whole else "RADEC"

@@ -124,6 +124,8 @@ class EventList:
         True for a simulated run.
     time_cut : float
         Good time in the file that is not in ``gti``, such as gaps without events, s.
+    n_gti_stated : int
+        Number of good time intervals in the file.
     altaz_pnt : tuple of float or None
         Altitude and azimuth of the pointing, deg, if they are not to be computed.
     selection : str
@@ -165,6 +167,7 @@ class EventList:
     notes: tuple[str, ...] = ()
     simulated: bool = False
     time_cut: float = 0.0
+    n_gti_stated: int = 1
     altaz_pnt: tuple[float, float] | None = None
     selection: str = ""
     fingerprint: int = 0

@@ -160,6 +160,7 @@ def _read(files: RunFiles) -> tuple[EventList, Track | None, FitsTable]:
             n_tels=_n_tels(events, findings),
             simulated=is_simulated(events.get("OBJECT", "")),
             time_cut=good.stated - float(np.diff(good.intervals).sum()),
+            n_gti_stated=good.n_stated,
             altaz_pnt=header_altaz(files, events) if files.reading.pointing == "header" else None,
             fingerprint=_fingerprint(energy),
         )

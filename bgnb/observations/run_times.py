@@ -26,10 +26,11 @@ _ROUNDING_OF_DEADC = 1e-4
 
 
 class GoodTime(NamedTuple):
-    """Good time intervals in mission time of the events, s, shape (n, 2), and their sum as the file states it."""
+    """Good time intervals in mission time of the events, s, shape (n, 2); sum and number of those that the file states."""
 
     intervals: Floats
     stated: float
+    n_stated: int
 
 
 def with_reference_times(events: FitsTable, gti: FitsTable | None, findings: Findings) -> tuple[FitsTable, FitsTable | None]:
@@ -96,7 +97,7 @@ def good_time_intervals(events: FitsTable, gti: FitsTable | None, mjdref: float,
     if gti is None:
         findings.note("there are no good time intervals (HDU GTI); the whole run is used")
         whole = np.array([start_and_stop(events)])
-        return GoodTime(whole, float(np.diff(whole).sum()))
+        return GoodTime(whole, float(np.diff(whole).sum()), 1)
     gti = replace(gti, defaults={keyword: events.get(keyword) for keyword in ("TIMESYS", "TIMEUNIT", "TSTART")})
     note_rounded_times(gti, ("START", "STOP"), findings)
     start, stop = (column_in(gti, name, "s", time_unit(gti)) for name in ("START", "STOP"))
@@ -118,7 +119,7 @@ def good_time_intervals(events: FitsTable, gti: FitsTable | None, mjdref: float,
         intervals = merged
     with located(gti.where):
         check_good_time(intervals)
-    return GoodTime(intervals, stated)
+    return GoodTime(intervals, stated, len(start))
 
 
 class Livetime(NamedTuple):

@@ -267,6 +267,15 @@ def test_overwrite_replaces_the_store(models, tmp_path):
     assert names(tmp_path / "store" / "backgrounds") == {"bkg_4.fits.gz"}
 
 
+@pytest.mark.parametrize("seconds", [[(3000, 3000), (0, 1680)], [(900, 1680), (0, 900)], [(0, 1000), (900, 1680)], [(0, 1680)]])
+def test_frame_of_other_intervals_in_the_file(models, tmp_path, seconds):
+    """Gammapy averages backgrounds in ALTAZ from the first row on, also if it is empty, later than others or overlaps."""
+    start = run(2, 50)["gti"][0][0]
+    gti = [(start + first, start + last) for first, last in seconds]
+    report = attach(models, write_gadf(tmp_path / "in", [run(2, 50, gti=gti, ONTIME=1680.0)]), "GADF", tmp_path / "store")
+    assert [entry.fovalign for entry in report.runs] == ["ALTAZ" if len(seconds) == 1 else "RADEC"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("gti", [*GTIS, "no events at first"])
 def test_background_follows_the_altitude(tmp_path, monkeypatch, gti):

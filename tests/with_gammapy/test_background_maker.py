@@ -189,6 +189,25 @@ def test_wide_energy_bins(models, observations):
     np.testing.assert_allclose(*counts, rtol=2e-3)
 
 
+def test_memory_of_wide_energy_bins(models, observations, monkeypatch):
+    """Gammapy computes about as many planes at once as the map has, whatever the width of its bins; the counts are the same."""
+    edges = np.array([0.4, 0.41, 0.8, 4, 4.1, 11, 12, 40]) * u.TeV  # of 1, 5, 12, 1, 8, 1 and 9 parts
+    geom = empty_map(observations[0]).counts.geom.to_image().to_cube([MapAxis.from_energy_edges(edges)])
+    dataset = filled(MapDataset.create(geom, energy_axis_true=TRUE_ENERGY), observations[0])
+    with monkeypatch.context() as patch:
+        patch.setattr("bgnb.gammapy.background_maker._blocks", lambda starts: [starts])
+        whole = BackgroundMaker(models["ALTAZ"]).run(dataset.copy(name=dataset.name), observations[0])
+    n_planes, make = [], MapDatasetMaker.make_background
+
+    def counted(maker, geom, observation):
+        n_planes.append(geom.data_shape[0])
+        return make(maker, geom, observation)
+
+    monkeypatch.setattr(MapDatasetMaker, "make_background", counted)
+    assert_equal_counts(BackgroundMaker(models["ALTAZ"]).run(dataset, observations[0]), whole)
+    assert n_planes == [6, 12, 1, 8, 1, 9]
+
+
 @pytest.mark.parametrize("stacked", [True, False])
 @pytest.mark.parametrize("n_jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_makers_of_datasets(models, observations, stacked, n_jobs):

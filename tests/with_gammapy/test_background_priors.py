@@ -265,6 +265,18 @@ def test_other_models_stay(per_energy):
     assert has_prior == ([False] * 5 if per_energy else [True, True])
 
 
+def test_sources_of_one_dataset():
+    """A source of one dataset is not added to others; different sources of the same name are refused."""
+    datasets = [make_dataset(make_errors(seed), name) for seed, name in enumerate("ab")]
+    for dataset, name in zip(datasets, ("first", "second"), strict=True):
+        dataset.models = [SkyModel(PowerLawSpectralModel(), name=name)]
+    assert set_background_priors(datasets).models.names == ["first", "a-bkg", "second", "b-bkg"]
+    assert [dataset.models.names for dataset in datasets] == [["first", "a-bkg"], ["second", "b-bkg"]]
+    datasets[1].models = [SkyModel(PowerLawSpectralModel(), name="first")]
+    with raises("invalid-argument", "models of the datasets", "unique"):
+        set_background_priors(datasets)
+
+
 def test_datasets_without_errors_are_refused():
     """Datasets need the columns of the maker, some background, and more than one bin for norms of bins."""
     dataset = make_dataset(make_errors(), "mine")

@@ -58,7 +58,7 @@ def test_fit_mask_needs_a_geometry(tmp_path):
     wrong = [geom.to_image(), geom.to_image().to_cube(others), geom.to_image().to_cube([axis.copy(name="energy_true")])]
     for norm in ("run", "model"):
         maker = BackgroundMaker(model_directory(tmp_path / norm, "ALTAZ"), norm)
-        for value in (None, "geom", Map.from_geom(geom), *wrong):
+        for value in (None, "geom", Map.from_geom(geom), RegionGeom.create(None, axes=[axis]), *wrong):
             with raises("invalid-argument", "geom"):
                 maker.fit_mask(value)
 
