@@ -54,7 +54,11 @@ class ModelDashboard(CubeDashboard):
     def act(self, action: Action) -> None:
         if action["panel"] != "groups":
             super().act(action)
-        elif action["kind"] == "tap" and action["x"] is not None and (groups := self._views.overview.groups) is not None:
+        elif (
+            action["kind"] == "tap"
+            and None not in (action["x"], action["y"])
+            and (groups := self._views.overview.groups) is not None
+        ):
             found = group_at(groups, action["x"], action["y"])
             group_id = None if found is None else self._views.overview.model_ids.get(found, found)
             if group_id not in self._groups:

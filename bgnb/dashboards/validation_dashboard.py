@@ -95,7 +95,9 @@ class ValidationDashboard(Dashboard):
         """Take energies from the slider; at least one bin remains between its handles."""
         low, high = (self._edges.index(end) for end in ends)
         if low == high:
-            low, high = (low - 1, high) if ends[1] == self._shown_energies(self.state)[1] else (low, high + 1)
+            low -= ends[1] == self._shown_energies(self.state)[1]  # the lower handle was moved
+            low = min(max(low, 0), len(self._edges) - 2)
+            high = low + 1
         return {"energy": (self._edges[low], self._edges[high])}
 
     def _shown_energies(self, state: ValidationState) -> EnergyRange:

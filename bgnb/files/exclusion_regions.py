@@ -12,7 +12,7 @@ import numpy as np
 from astropy import units as u
 from astropy.io import fits
 from astropy.table import Table
-from astropy.utils.exceptions import AstropyUserWarning
+from astropy.utils.exceptions import AstropyUserWarning, AstropyWarning
 
 from bgnb._util.arrays import Floats
 from bgnb._util.errors import BgnbError, quoted
@@ -153,6 +153,7 @@ def _read_regions(path: Path, region_format: str) -> Iterable[Any]:
     try:
         with warnings.catch_warnings(), np.errstate(invalid="ignore"):  # of coordinates that are refused below
             # regions warns of shapes and frames that it does not know, and skips them.
+            warnings.simplefilter("ignore", AstropyWarning)  # of seconds that are 60
             warnings.simplefilter("error", AstropyUserWarning)
             text = _COMMENTS.sub("", "\n".join(decoded(read_bytes(path, TEXT_MAX)).splitlines()))
             (_check_ds9 if region_format == "ds9" else _check_crtf)(text, path)
@@ -198,6 +199,8 @@ def _check_crtf(text: str, path: Path) -> None:
             wrong = "contains several regions; write one region in each line"
         elif turns := _BEYOND_CRTF.search(line):
             wrong = f"a longitude must be between -360 and 360 deg, got {turns[1]}"
+        elif re.search(r"\s#\s", regions):
+            wrong = "contains a comment after a region; write it in a line of its own"
         elif _CORNERS.search(regions):
             wrong = "a box given by its corners would be read as a wider one; use centerbox or poly"
         if wrong:

@@ -121,6 +121,10 @@ def test_slider_keeps_a_bin(dashboard):
     slider.value = (EDGES[1], EDGES[3])
     slider.value = (EDGES[3], EDGES[3])
     assert dashboard.energy == EDGES[2:] == slider.value
+    for number in (0, -1):  # both handles at once, where no bin is left on one side
+        slider.value = (EDGES[1], EDGES[2])
+        slider.value = (EDGES[number], EDGES[number])
+        assert dashboard.energy == (EDGES[:2] if number == 0 else EDGES[-2:]) == slider.value
     slider.value = (EDGES[0], EDGES[3])
     slider.value = (EDGES[0], EDGES[0])
     assert dashboard.energy == EDGES[:2] == slider.value

@@ -131,6 +131,7 @@ def test_region_files(tmp_path):
         ("a.reg", "icrs\ncircle(10,20,1)\ncircle(83633,22.01,0.3)\n", ["line 3", "longitude", "83633"]),
         ("a.reg", "fk5; polygon( 83633.5d 22 84 22 83 23)\n", ["line 1", "longitude", "83633.5"]),
         ("a.crtf", "#CRTFv0\ncircle[[-400deg, 2deg], 3deg], coord=ICRS\n", ["line 2", "longitude", "-400"]),
+        ("a.crtf", "#CRTFv0\ncircle[[1deg, 2deg], 3deg], coord=J2000 # source\n", ["line 2", "comment"]),
         ("a.crtf", "#CRTFv0\n\nbox [[82deg, 59deg], [84deg, 61deg]], coord=ICRS\n", ["line 3", "corners", "centerbox"]),
     ],
 )  # fmt: skip
@@ -150,6 +151,7 @@ def test_regions_without_area_are_refused(tmp_path, name, text, words):
         ("a.reg", "global color=green # a global line\r\nICRS # frame\r\n+circle 10 20 1 # text={circle(1,2,3,4); icrs x}\r\n"),
         ("a.reg", "fk5\n# composite(10,20,0) || composite=1\ncircle(0:40:00,+20:00:00,60') ||\n"),
         ("a.reg", "icrs\n# Crab; circle of 1 deg\n  # fk5 x; galactic x\ncircle(10,20,1)\n"),
+        ("a.reg", "fk5\ncircle(0:39:60.0, +20:00:00, 1)\n"),
         ("a.crtf", "\ufeff#CRTFv0\r\ncircle[[10deg, 20deg], 60arcmin], coord=ICRS\r\n"),
         (
             "a.crtf",
