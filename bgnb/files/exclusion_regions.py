@@ -199,7 +199,7 @@ def _check_crtf(text: str, path: Path) -> None:
             wrong = "contains several regions; write one region in each line"
         elif turns := _BEYOND_CRTF.search(line):
             wrong = f"a longitude must be between -360 and 360 deg, got {turns[1]}"
-        elif re.search(r"\s#\s", regions):
+        elif re.search(r"[^=\s]\s*#", regions):  # which may begin a colour
             wrong = "contains a comment after a region; write it in a line of its own"
         elif _CORNERS.search(regions):
             wrong = "a box given by its corners would be read as a wider one; use centerbox or poly"

@@ -113,6 +113,24 @@ def refuse_inputs(outdir: Path, inputs: Iterable[Path]) -> None:
                 raise BgnbError("bad-target", f"{outdir}: contains the input {source}, or lies in it; use another directory")
 
 
+def refuse_folders(outdir: Path, folders: Iterable[Path]) -> None:
+    """Refuse to replace a directory that contains folders of files that are read, to which an index or a link may refer.
+
+    Raises
+    ------
+    BgnbError
+        If it does.
+    """
+    with named_errors(outdir):
+        if not os.path.lexists(outdir):
+            return
+        target = resolved(outdir)
+        for folder in (path.resolve() for path in folders):
+            if is_in(folder, target):
+                reason = f"contains runs that are read, in {folder}, and would be replaced; use another directory"
+                raise BgnbError("bad-target", f"{outdir}: {reason}")
+
+
 @contextmanager
 def scratch_directory(outdir: Path) -> Iterator[Path]:
     """Make a hidden directory beside ``outdir``, which is removed at the end of the block.

@@ -100,13 +100,13 @@ def _has_own_group(path: Path, gid: int) -> bool:
     import pwd
 
     try:
-        user, name = pwd.getpwuid(os.geteuid()).pw_name, grp.getgrgid(gid).gr_name
+        user, own = pwd.getpwuid(os.geteuid()).pw_name, grp.getgrgid(gid)
         has_list = "system.posix_acl_access" in getattr(os, "listxattr", lambda _: ())(path)
     except (KeyError, OSError):
         return False
-    members = {member for group in grp.getgrall() if group.gr_gid == gid for member in group.gr_mem}
+    members = {member for group in (own, *grp.getgrall()) if group.gr_gid == gid for member in group.gr_mem}
     members |= {each.pw_name for each in pwd.getpwall() if each.pw_gid == gid}
-    return name == user and members <= {user} and not has_list
+    return own.gr_name == user and members <= {user} and not has_list
 
 
 def _own(path: Path) -> os.stat_result | None:

@@ -24,16 +24,13 @@ from bgnb.notebooks.shipped import find_notebook
 
 # Outputs that neither run code nor load anything.
 _HARMLESS = {"text/plain", "image/png", "application/vnd.jupyter.widget-view+json"}
-# Options of bgnb that others of the user replace.
-_PREFERRED = ("ServerApp.preferred_dir", "AsyncLargeFileManager.preferred_dir")
-_ROOTS = ("ServerApp.root_dir", "AsyncLargeFileManager.root_dir", "LabApp.default_url", *_PREFERRED)
+# Options of bgnb that those of the user with other names replace, by the end of these names.
+_PREFERRED = ("ServerApp.preferred_dir", "FileContentsManager.preferred_dir", "AsyncLargeFileManager.preferred_dir")
+_ROOTS = ("ServerApp.root_dir", "FileContentsManager.root_dir", "AsyncLargeFileManager.root_dir", "LabApp.default_url")
 _REPLACED_BY = {
-    "ip": ("ServerApp.ip",),
-    "ServerApp.root_dir": _ROOTS,
-    "ServerApp.notebook_dir": _ROOTS,
-    "notebook-dir": _ROOTS,
-    "ServerApp.preferred_dir": _PREFERRED,
-    "preferred-dir": _PREFERRED,
+    "root_dir": (*_ROOTS, *_PREFERRED),
+    "notebook_dir": (*_ROOTS, *_PREFERRED),
+    "preferred_dir": _PREFERRED,
 }
 
 
@@ -63,7 +60,6 @@ def prepare_notebook(modeldir: str | Path, compare: str | Path | None = None, fo
     """
     require("dashboards", "jupyterlab", "nbformat")
     check_kernel_limits()
-    _check_folder(Path(folder))
     import nbformat
 
     directories = [Path(modeldir)] if compare is None else [Path(modeldir), Path(compare)]
@@ -82,6 +78,8 @@ def prepare_notebook(modeldir: str | Path, compare: str | Path | None = None, fo
     )
     names = (f"{name}{'' if number == 1 else f'-{number}'}.ipynb" for number in count(1))
     path = next(path for path in (Path(folder) / each for each in names) if not os.path.lexists(path) or _wrote(path, notebook))
+    if os.path.lexists(path) or os.access(folder, os.W_OK):  # otherwise the error below says that it is not writable
+        _check_folder(Path(folder))
     if not os.path.lexists(path):
         write_file(path, (nbformat.writes(notebook) + "\n").encode(), overwrite=False)
     return path
@@ -104,8 +102,10 @@ def open_lab(notebook: Path, arguments: tuple[str, ...] = ()) -> NoReturn:
     workspace = f"bgnb-{sha256(os.fsencode(folder)).hexdigest()[:8]}"
     options = {
         "ServerApp.root_dir": folder,
+        "FileContentsManager.root_dir": folder,
         "AsyncLargeFileManager.root_dir": folder,
         "ServerApp.preferred_dir": folder,  # the one that the user configured may lie outside
+        "FileContentsManager.preferred_dir": "",
         "AsyncLargeFileManager.preferred_dir": "",
         "LabApp.default_url": f"/lab/workspaces/{workspace}/tree/{quote(notebook.name)}",
         # Neither kernels nor notebooks nor exported pages use files in the folder that only happen to have the right name.
@@ -118,7 +118,9 @@ def open_lab(notebook: Path, arguments: tuple[str, ...] = ()) -> NoReturn:
     if can_encrypt():  # otherwise other users of this machine can read what kernels print
         options["KernelManager.transport_encryption"] = "auto"
     given = {argument.partition("=")[0].lstrip("-") for argument in arguments}
-    replaced = given.union(*(_REPLACED_BY.get(name, ()) for name in given))
+    if "ip" in given:
+        del options["ServerApp.ip"]
+    replaced = given.union(*(_REPLACED_BY.get(name.rpartition(".")[2].replace("-", "_"), ()) for name in given))
     command = [sys.executable, "-P", "-m", "jupyterlab"]
     command += [f"--{name}={value}" for name, value in options.items() if name not in replaced]
     sys.stdout.flush()
@@ -128,8 +130,7 @@ def open_lab(notebook: Path, arguments: tuple[str, ...] = ()) -> NoReturn:
 
 def _check_folder(folder: Path) -> None:
     """Refuse a folder in which other users can put notebooks, settings and links, which JupyterLab would use."""
-    can_write = folder.is_dir() and os.access(folder, os.W_OK)  # otherwise the error of the notebook says so
-    if can_write and not is_changed_by_user_only(folder.resolve() if folder.is_symlink() else folder):
+    if not is_changed_by_user_only(folder.resolve() if folder.is_symlink() else folder):
         what = "other users can write in this folder, where JupyterLab would use what they put there"
         advice = "start bgnb lab in a folder in which only you can write, such as your home directory"
         raise BgnbError("bad-target", f"{folder.resolve()}: {what}; {advice}")

@@ -34,7 +34,7 @@ def read_catalog(catalog: str | Path | Table | None = None) -> Table:
     Parameters
     ----------
     catalog : path or `~astropy.table.Table`, optional
-        A table, or a file of one (FITS, VOTable, ECSV or CSV), with columns RA and DEC (ICRS), or GLON
+        A table, or a file of one (FITS, of which the first table is read, VOTable, ECSV or CSV), with columns RA and DEC (ICRS), or GLON
         and GLAT (galactic), in deg if no unit is stated, and optionally EXTENSION (radius, deg;
         empty for a point source) and NAME. By default the catalogue included in bgnb: the known TeV sources of
         gamma-cat (2018-07).
@@ -69,7 +69,7 @@ def read_catalog(catalog: str | Path | Table | None = None) -> Table:
     if isinstance(catalog, Table):
         return _checked_catalog(catalog, "catalog")
     try:
-        table = read_table_file(catalog)
+        table = read_table_file(catalog, several=True)
     except DataError:
         raise
     except FileNotFoundError:

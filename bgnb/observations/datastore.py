@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any, get_args
 
@@ -100,6 +101,13 @@ class Runs:
     def obs_ids(self) -> list[int]:
         """OBS_ID of every run, in order."""
         return self.table["OBS_ID"].tolist()
+
+    @property
+    def folders(self) -> set[Path]:
+        """Folders of the files of all runs."""
+        of_files = (files for files in self.locations.values() if files.content is None)
+        hdus = chain.from_iterable((files.events, files.gti, files.aeff) for files in of_files)
+        return {hdu.path.parent for hdu in hdus if hdu is not None}
 
     @cached_property
     def simulated(self) -> frozenset[int]:

@@ -126,6 +126,9 @@ def test_folder_in_which_others_can_write(modeldir, tmp_path, mode, others_write
 
 def test_folder_of_another_user(modeldir, tmp_path, monkeypatch):
     """The owner of a folder can put files there, whatever the permissions; if the user cannot, this is what is wrong."""
+    (tmp_path / "own").mkdir()
+    (tmp_path / "link").symlink_to("own")
+    notebook = prepare_notebook(modeldir, folder=tmp_path / "link")
     give_away(tmp_path, monkeypatch)
     with raises("bad-target", tmp_path, "other users can write"):
         prepare_notebook(modeldir, folder=tmp_path)
@@ -136,6 +139,9 @@ def test_folder_of_another_user(modeldir, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda *_: False)
     monkeypatch.setattr("bgnb.files.output_file.open", cannot_write, raising=False)
     with raises("not-writable", tmp_path / "explore.ipynb"):
+        prepare_notebook(modeldir, folder=tmp_path)
+    notebook.rename(tmp_path / "explore.ipynb")
+    with raises("bad-target", tmp_path, "other users can write"):  # JupyterLab would start there
         prepare_notebook(modeldir, folder=tmp_path)
 
 
@@ -149,14 +155,16 @@ def test_folder_of_another_user(modeldir, tmp_path, monkeypatch):
         ("all", [], [], True),
     ],
 )
-def test_group_of_one_user(tmp_path, monkeypatch, group, members, primary, others_write):
+@pytest.mark.parametrize("listed", [True, False])  # directories of large institutes list no groups
+def test_group_of_one_user(tmp_path, monkeypatch, group, members, primary, others_write, listed):
     """Folders may be writable for a group of which nobody but the user is a member, unless a list permits others."""
     pwd, grp = pytest.importorskip("pwd"), pytest.importorskip("grp")
     monkeypatch.setattr(pwd, "getpwuid", lambda _: SimpleNamespace(pw_name="me"))
     gid = tmp_path.stat().st_gid
-    groups = [SimpleNamespace(gr_name=group, gr_gid=gid, gr_mem=members), SimpleNamespace(gr_gid=gid + 1, gr_mem=["you"])]
+    own = SimpleNamespace(gr_name=group, gr_gid=gid, gr_mem=members)
+    groups = [*([own] if listed else []), SimpleNamespace(gr_gid=gid + 1, gr_mem=["you"])]
     users = [SimpleNamespace(pw_name=name, pw_gid=gid) for name in primary] + [SimpleNamespace(pw_name="other", pw_gid=gid + 1)]
-    monkeypatch.setattr(grp, "getgrgid", lambda _: groups[0])
+    monkeypatch.setattr(grp, "getgrgid", lambda _: own)
     monkeypatch.setattr(grp, "getgrall", lambda: groups)
     monkeypatch.setattr(pwd, "getpwall", lambda: users)
     tmp_path.chmod(0o775)
@@ -186,10 +194,12 @@ def test_arguments_replace_options(tmp_path, monkeypatch):
     assert {"--LanguageServerManager.autodetect", "--ServerApp.ip"} <= {*usual}
     assert sorted(other) == sorted([*{*usual} - {"--ServerApp.ip"}, "--ip", "--no-browser"])
     assert "--LanguageServerManager.autodetect=False" not in started[1]
-    for argument in ("--ServerApp.root_dir=/", "--ServerApp.notebook_dir=/", "--notebook-dir=/"):
+    for name in ("ServerApp.root_dir", "ServerApp.notebook_dir", "notebook-dir", "FileContentsManager.root_dir"):
+        argument = f"--{name}=/"
         open_lab(tmp_path / "explore.ipynb", (argument,))
         assert [word for word in started[-1] if "root_dir" in word or ("notebook" in word and "=/" in word)] == [argument]
-    for argument in ("--ServerApp.preferred_dir=/", "--preferred-dir=/"):
+    for name in ("ServerApp.preferred_dir", "preferred-dir", "ContentsManager.preferred_dir"):
+        argument = f"--{name}=/"
         open_lab(tmp_path / "explore.ipynb", (argument,))
         assert [word for word in started[-1] if "preferred" in word] == [argument]
 

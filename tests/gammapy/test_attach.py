@@ -15,7 +15,11 @@ from bgnb import (
     ObservationGroups,
     TrueModel,
     attach,
+    check_runs,
+    cross_validate,
+    inspect,
     make_bg_cube_models,
+    make_epoch_models,
     make_test_bg_cube_model,
     make_test_dataset,
     open_runs,
@@ -37,7 +41,7 @@ from tests.helpers.commands import output_of
 from tests.helpers.drift import AXES as DRIFT_AXES
 from tests.helpers.drift import GTIS, drifting_models, drifting_run, expected_rates
 from tests.helpers.errors import raises
-from tests.helpers.files import names
+from tests.helpers.files import digests, names
 from tests.helpers.model_directories import model_directory
 from tests.helpers.models import AXES, asymmetric_model
 from tests.helpers.run_files import TSTART, run, write_gadf
@@ -255,6 +259,30 @@ def test_other_instruments_are_skipped(tmp_path):
     runs = [run(number, 50, TELESCOP=name) for number, name in ((3, None), (4, "H.E.S.S."), (5, "VERITAS"))]
     report = attach(tmp_path / "models", write_gadf(tmp_path / "mixed", runs), "GADF", tmp_path / "out")
     assert (report.obs_ids, list(report.faults)) == ([3, 4], [5])
+
+
+@pytest.mark.slow
+def test_overwrite_spares_runs_to_which_an_index_refers(tmp_path):
+    """A directory is not replaced by results of its own runs, also if they are read by way of another index."""
+    runs, models, store = (tmp_path / name for name in ("runs", "models", "store"))
+    make_test_dataset(runs, n_runs=3, trigger_rate=5.0, seed=1)
+    settings = {"select": "all", "method": "classic"}
+    make_bg_cube_models(runs, "GADF", models, n_energy=4, n_fov=6, **settings)
+    attach(models, runs, "GADF", store)
+    before = digests(runs)
+    calls = [
+        lambda: attach(models, store, "GADF", runs, overwrite=True),
+        lambda: make_bg_cube_models(store, "GADF", runs, overwrite=True, **settings),
+        lambda: make_epoch_models(store, "GADF", runs, "OBJECT", overwrite=True, **settings),
+        lambda: check_runs(store, "GADF", models, runs, overwrite=True),
+        lambda: inspect(store, "GADF", runs, overwrite=True),
+        lambda: validate(models, store, "GADF", runs, overwrite=True),
+        lambda: cross_validate(store, "GADF", runs, overwrite=True, folds=2, select="all"),
+    ]
+    for call in calls:
+        with raises("bad-target", runs, "runs that are read"):
+            call()
+    assert digests(runs) == before
 
 
 def test_overwrite_replaces_the_store(models, tmp_path):
