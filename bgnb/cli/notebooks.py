@@ -165,8 +165,8 @@ def run_groups(ctx: click.Context, /, **arguments: Any) -> None:
 def lab(modeldir: Path, compare: Path | None, jupyter_arguments: tuple[str, ...]) -> None:
     """Open JupyterLab on the dashboards of models.
 
-    Writes explore.ipynb (or explore_true_reco.ipynb) to the current directory, in which nobody else
-    may be able to write, with MODELDIR filled in, and opens it; then run all cells. An existing
+    Writes explore.ipynb (or explore_true_reco.ipynb) to the current directory, which must not be
+    writable by others, with MODELDIR filled in, and opens it; then run all cells. An existing
     notebook is never overwritten, and is opened again only if its cells are unchanged and its outputs
     contain neither HTML nor code.
     JupyterLab listens on this machine only and asks for its token, which is in the address that it

@@ -95,7 +95,8 @@ class ValidationDashboard(Dashboard):
         """Take energies from the slider; at least one bin remains between its handles."""
         low, high = (self._edges.index(end) for end in ends)
         if low == high:
-            low -= ends[1] == self._shown_energies(self.state)[1]  # the lower handle was moved
+            if ends[1] == self._shown_energies(self.state)[1]:  # the lower handle was moved
+                low -= 1
             low = min(max(low, 0), len(self._edges) - 2)
             high = low + 1
         return {"energy": (self._edges[low], self._edges[high])}

@@ -183,7 +183,7 @@ def _check_ds9(text: str, path: Path) -> None:
             elif word in _SHAPES and statement.count("(") != statement.count(")"):
                 wrong = "a bracket is missing; is the file complete?"
             elif word in _SHAPES and not _PIXELS.search(text) and (turns := _BEYOND.search(values)):
-                wrong = f"a longitude must lie between -360 and 360 deg, got {turns[1]}"
+                wrong = f"a longitude must be between -360 and 360 deg, got {turns[1]}"
             else:
                 continue
             raise BgnbError("bad-region", f"{path}, line {number}: {wrong}")

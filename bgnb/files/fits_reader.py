@@ -93,7 +93,7 @@ def check_hdus(hdus: fits.HDUList, path: str | Path, kind: str, needed: Collecti
             what = "an image" if name in images else "a binary table"
             raise DataError("bad-header", f"{path}, HDU {name}: is not {what}")
         if name in needed and hdus[name].header["NAXIS2"] > ROWS_MAX:
-            raise DataError("too-large", f"{path}, HDU {name}: has more than {ROWS_MAX:,} rows, which is the maximum")
+            raise DataError("too-large", f"{path}, HDU {name}: has more than the maximum of {ROWS_MAX:,} rows")
 
 
 def check_single(hdus: fits.HDUList, path: str | Path, name: str) -> None:

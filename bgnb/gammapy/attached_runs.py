@@ -33,7 +33,7 @@ from bgnb.production.workers import Workers
 MIN_EVENTS = 100
 #: Number of runs in a chunk: the files of a run have up to 1 MB.
 CHUNK_RUNS = 5
-# Fraction of events outside the good time intervals from which it is noted.
+# Fraction of the events of a run outside the good time intervals above which it is noted.
 _MANY_OUTSIDE = 0.001
 _NO_MATRIX = np.empty((0, 0))
 # Header keywords of the events from which Gammapy takes the location of the observatory.
@@ -334,10 +334,10 @@ def notes_on_backgrounds(
 
 def _notes_on_good_time(counted: Mapping[int, RunCounts]) -> list[str]:
     """Note numbers and fraction of the events outside the good time, which Gammapy does not remove, and the runs (OBS_ID)."""
-    outside = {obs_id: run.events_outside_gti for obs_id, run in counted.items() if run.events_outside_gti}
-    events, number = sum(run.events for run in counted.values()), sum(outside.values())
-    if not outside or number < _MANY_OUTSIDE * events:
+    outside = {obs_id: run for obs_id, run in counted.items() if run.events_outside_gti > _MANY_OUTSIDE * run.events}
+    if not outside:
         return []
+    events, number = sum(run.events for run in counted.values()), sum(run.events_outside_gti for run in outside.values())
     share = f"{number} of {events} events ({100 * number / events:.1f} %) lie outside the good time intervals"
     consequence = "Gammapy counts them, but there is no background for them; remove them from the event lists"
     return [f"{share}; {consequence}: {numbered('run', outside)}"]

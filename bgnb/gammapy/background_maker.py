@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger("bgnb.gammapy")
 # Maximum width of the parts of energy bins in which the background is integrated, decades.
 _MAX_WIDTH = 0.06
+# Number of pixels times energies that are computed at once, if the map has not more: Gammapy needs 1.5 kB for each.
+_MAX_POINTS = 250_000
 # Relative distance of an energy from the edge of a bin that makes clear on which side it lies.
 _INSIDE = 1e-6
 
@@ -179,7 +181,8 @@ class BackgroundMaker(Maker):
             dataset.background = maker.make_background(geom, with_background)
         else:
             sums = []
-            for of_bins in _blocks(np.searchsorted(edges_of_parts, edges)):
+            n_pixels = int(np.prod(geom.to_image().data_shape))
+            for of_bins in _blocks(np.searchsorted(edges_of_parts, edges), max(len(edges) - 1, _MAX_POINTS // n_pixels)):
                 axis = MapAxis.from_energy_edges(edges_of_parts[of_bins[0] : of_bins[-1] + 1], unit="TeV")
                 parts = maker.make_background(geom.to_image().to_cube([axis]), with_background)
                 sums.append(np.add.reduceat(parts.data, of_bins[:-1] - of_bins[0], axis=0))
@@ -301,22 +304,24 @@ def _divided(edges: Floats) -> Floats:
     return np.append(np.concatenate(parts), edges[-1])
 
 
-def _blocks(starts: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    """Divide energy bins into blocks of about as many parts as there are bins, for which Gammapy needs no more memory.
+def _blocks(starts: NDArray[np.int64], n_parts: int) -> Iterator[NDArray[np.int64]]:
+    """Divide energy bins into blocks of at most a number of parts, or of one bin, as Gammapy computes all parts at once.
 
     Parameters
     ----------
     starts : ndarray
         Number of the first part of each bin, and the number of all parts.
+    n_parts : int
+        Maximum number of parts.
 
     Yields
     ------
     ndarray
         The elements of ``starts`` at the edges of the bins of a block.
     """
-    first, n_bins = 0, len(starts) - 1
-    while first < n_bins:
-        last = max(int(np.searchsorted(starts, starts[first] + n_bins, side="right")) - 1, first + 1)
+    first = 0
+    while first < len(starts) - 1:
+        last = max(int(np.searchsorted(starts, starts[first] + n_parts, side="right")) - 1, first + 1)
         yield starts[first : last + 1]
         first = last
 

@@ -220,9 +220,9 @@ def set_background_priors(datasets: Datasets | MapDataset | Iterable[MapDataset]
     Raises
     ------
     BgnbError
-        If there are no datasets, two have the same name, one has off counts or no background of `BackgroundMaker`, none has
-        background in its mask, or, with ``per_energy``, one has fewer than two energy bins, or other energy bins than the
-        rest.
+        If there are no datasets, two of them or of their models have the same name, one has off counts or no
+        background of `BackgroundMaker`, none has background in its mask, or, with ``per_energy``, one has fewer than
+        two energy bins, or other energy bins than the rest.
 
     Examples
     --------

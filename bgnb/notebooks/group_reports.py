@@ -74,7 +74,7 @@ def run_groups(
     Raises
     ------
     BgnbError
-        If there are no models, or ``outdir`` cannot be made or written.
+        If there are no models, they are replaced meanwhile, or ``outdir`` cannot be made or written.
 
     Examples
     --------

@@ -132,7 +132,7 @@ def _check_folder(folder: Path) -> None:
     """Refuse a folder in which other users can put notebooks, settings and links, which JupyterLab would use."""
     if not is_changed_by_user_only(folder.resolve() if folder.is_symlink() else folder):
         what = "other users can write in this folder, where JupyterLab would use what they put there"
-        advice = "start bgnb lab in a folder in which only you can write, such as your home directory"
+        advice = "start bgnb lab in a folder in which only you can write, or take this permission from them (chmod go-w)"
         raise BgnbError("bad-target", f"{folder.resolve()}: {what}; {advice}")
 
 

@@ -34,10 +34,10 @@ def read_catalog(catalog: str | Path | Table | None = None) -> Table:
     Parameters
     ----------
     catalog : path or `~astropy.table.Table`, optional
-        A table, or a file of one (FITS, of which the first table is read, VOTable, ECSV or CSV), with columns RA and DEC (ICRS), or GLON
-        and GLAT (galactic), in deg if no unit is stated, and optionally EXTENSION (radius, deg;
-        empty for a point source) and NAME. By default the catalogue included in bgnb: the known TeV sources of
-        gamma-cat (2018-07).
+        A table, or a file of one (FITS, of which the first table is read, VOTable, ECSV or CSV), with columns
+        RA and DEC (ICRS), or GLON and GLAT (galactic), in deg if no unit is stated, and optionally
+        EXTENSION (radius, deg; empty for a point source) and NAME. By default the catalogue included in
+        bgnb: the known TeV sources of gamma-cat (2018-07).
 
     Returns
     -------

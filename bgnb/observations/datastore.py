@@ -299,7 +299,7 @@ def _read_index(
 def _read_run_table(path: Path, index: FitsTable, gadf_names: Mapping[str, str] | None = None) -> Runs:
     """Read an index into a table with GADF names, angles in deg, times in s, sorted by OBS_ID; no locations yet."""
     if index.size("NAXIS2") > _MAX_RUNS:
-        raise index.error("too-large", f"there are more than {_MAX_RUNS:,} rows, which is the maximum")
+        raise index.error("too-large", f"there are more than the maximum of {_MAX_RUNS:,} rows")
     table = Table({"OBS_ID": obs_ids_of(index)})
     if not len(table):
         raise index.error("bad-index", "there are no runs")

@@ -173,8 +173,9 @@ class Epochs:
         if len({name.lower() for name in names}) < len(names):
             raise BgnbError("invalid-argument", f"{where}: the names of epochs must differ by more than case (column EPOCH)")
         start, stop = (_mjd(table[name], f"{where}: column {name}") for name in ("START", "STOP"))
-        for key, usual in (("MJDREF", 0), ("MJDREFI", 0), ("TIMESYS", "TT")):
-            if table.meta.get(key, usual) != usual and not isinstance(table["START"], Time):
+        is_mjd = getattr(getattr(table["START"], "dtype", None), "kind", "") in "fiu"
+        for key, usual in (("MJDREF", "0"), ("MJDREFI", "0"), ("TIMESYS", "TT")):
+            if is_mjd and str(table.meta.get(key, usual)).strip().upper() != usual:
                 what = f"{key} = {table.meta[key]} is not taken into account; write dates, or MJDs in TT, and remove it"
                 raise BgnbError("invalid-argument", f"{where}: {what}")
         with located(where):

@@ -89,7 +89,7 @@ def _check_quotes(rows: list[str], delimiter: str) -> None:
                 raise csv.Error
             number += 1
     except csv.Error:  # also for cells that are larger than the maximum
-        advice = "close the quotation mark that is open there, or shorten the cell"
+        advice = "close the quotation mark that is open there, remove the line break, or shorten the cell"
         raise ValueError(
             f"a cell of the row '{shortened(texts[number])}' contains a line break, or is too long; {advice}"
         ) from None

@@ -70,7 +70,7 @@ with ended_by_signals():
 
 
 def test_unfinished_coroutines_are_not_named():
-    """What libraries leave unfinished shows no warning at the end."""
+    """Coroutines that libraries leave unfinished show no warning at the end."""
     code = """
 import os, signal, time
 from bgnb._util.signals import ended_by_signals
