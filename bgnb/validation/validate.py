@@ -221,6 +221,7 @@ def cross_validate(
                 *notes_on_selection(runs, used, settings.selection, settings.source_handling, plan.mask),
             )
             validations[size] = Validation(settings.prediction.grid.grid, tuple(predictions), errors, notes=all_notes)
+    runs.check_unchanged()
     if outdir is not None:
         with new_directory(Path(outdir), overwrite=overwrite, inputs=(Path(indir),)) as directory:
             content = {"n_train": {str(size): validation.as_dict() for size, validation in validations.items()}}
