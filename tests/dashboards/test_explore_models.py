@@ -347,6 +347,7 @@ def test_profile_and_marked_ranges(modeldir):
     np.testing.assert_allclose(spectrum.high, line.rate + line.error)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_energy", [1, 2])
 def test_further_groups_of_few_energies(tmp_path, n_energy):
     """Graphs show groups with one or two energy bins; the line of extrapolated energies touches that of the others."""

@@ -131,6 +131,7 @@ def test_check_names_directories_inside(models, tmp_path):
     assert error_of("check", tmp_path / "none").endswith("[not-found]")
 
 
+@pytest.mark.slow
 def test_folders_nested_deeply(tmp_path):
     """A runaway script may nest more folders than Python 3.11 can list; newer ones can."""
     folders = [tmp_path / "out"]
