@@ -125,7 +125,7 @@ def refuse_folders(outdir: Path, folders: Iterable[Path]) -> None:
         if not os.path.lexists(outdir):
             return
         target = resolved(outdir)
-        for folder in (path.resolve() for path in folders):
+        for folder in (Path(os.path.realpath(path)) for path in folders):  # where a loop of links is no error
             if is_in(folder, target):
                 reason = f"contains runs that are read, in {folder}, and would be replaced; use another directory"
                 raise BgnbError("bad-target", f"{outdir}: {reason}")

@@ -199,7 +199,7 @@ def attach(
         path, reading = without_dots(Path(indir).absolute()), settings.background.reading
         target = Path(outdir).resolve()
         runs = open_runs(path, settings.scheme, **options_of(reading)).with_on_error(settings.on_error)
-        refuse_folders(Path(outdir), runs.folders)
+        refuse_folders(Path(outdir), runs.folders())
         selection = select_runs(runs, settings.select, on_error=settings.on_error)
         required = selection.kept if settings.on_error == "fail" else ()
         epoch_of, without = _epochs_of(runs, epochs, models, required)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from typing import Any, get_args
 
@@ -102,12 +101,14 @@ class Runs:
         """OBS_ID of every run, in order."""
         return self.table["OBS_ID"].tolist()
 
-    @property
-    def folders(self) -> set[Path]:
-        """Folders of the files of all runs."""
-        of_files = (files for files in self.locations.values() if files.content is None)
-        hdus = chain.from_iterable((files.events, files.gti, files.aeff) for files in of_files)
-        return {hdu.path.parent for hdu in hdus if hdu is not None}
+    def folders(self) -> Iterator[Path]:
+        """Iterate over the folders of the files of all runs."""
+        seen: set[Path] = set()
+        for files in self.locations.values():
+            for hdu in (files.events, files.gti, files.aeff):
+                if hdu is not None and files.content is None and hdu.path.parent not in seen:
+                    seen.add(hdu.path.parent)
+                    yield hdu.path.parent
 
     @cached_property
     def simulated(self) -> frozenset[int]:

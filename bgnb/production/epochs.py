@@ -118,7 +118,7 @@ def make_epoch_models(
     [27]
     """
     runs = open_runs(without_dots(Path(settings.indir).absolute()), settings.scheme, **options_of(settings.reading))
-    refuse_folders(Path(outdir), runs.folders)
+    refuse_folders(Path(outdir), runs.folders())
     rule = Epochs.read(epochs, runs)
     with new_directory(Path(outdir), overwrite=overwrite, inputs=(Path(indir),)) as directory:
         required: tuple[int, ...] = ()

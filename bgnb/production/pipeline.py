@@ -212,7 +212,7 @@ def make_bg_cube_models(
         raise BgnbError("invalid-argument", "exclude must be files if a part is counted, as merge reads them again")
     with new_directory(Path(outdir), overwrite=overwrite, inputs=(Path(indir),)) as directory:
         plan = make_plan(settings)
-        refuse_folders(Path(outdir), plan.runs.folders)
+        refuse_folders(Path(outdir), plan.runs.folders())
         chunks = plan.chunks if numbers is None else plan.chunks[numbers[0] - 1 :: numbers[1]]
         with _counting(plan, chunks, kept_folder(Path(outdir)), workers, scheduler, progress) as (counted, bar):
             if numbers is not None:

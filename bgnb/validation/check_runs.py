@@ -197,7 +197,7 @@ def check_runs(
     models = read_models(modeldir)
     runs = open_runs(indir, scheme, **options_of(settings.reading)).with_on_error(settings.on_error)
     if outdir is not None:
-        refuse_folders(Path(outdir), runs.folders)
+        refuse_folders(Path(outdir), runs.folders())
     models.check_interpolable()
     catalog = read_catalog(settings.catalog)
     selection = select_runs(runs, settings.select, catalog, on_error=settings.on_error)

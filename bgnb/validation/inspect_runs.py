@@ -92,7 +92,7 @@ def inspect(
     scheme = checked_scheme(scheme)
     runs = open_runs(indir, scheme, **options_of(reading))
     if outdir is not None:
-        refuse_folders(Path(outdir), runs.folders)
+        refuse_folders(Path(outdir), runs.folders())
     skipped = select_runs(runs, settings.select, catalog).skipped
     if isinstance(settings.select, tuple):
         runs = runs.subset(settings.select)

@@ -283,6 +283,11 @@ def test_overwrite_spares_runs_to_which_an_index_refers(tmp_path):
         with raises("bad-target", runs, "runs that are read"):
             call()
     assert digests(runs) == before
+    runs.rename(tmp_path / "elsewhere")
+    runs.mkdir()
+    (runs / "data").symlink_to("data")  # a link to itself
+    with raises("no-counts", "symbolic links"):
+        make_bg_cube_models(store, "GADF", models, overwrite=True, **settings)
 
 
 def test_overwrite_replaces_the_store(models, tmp_path):
