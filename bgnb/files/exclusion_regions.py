@@ -194,8 +194,8 @@ def _check_crtf(text: str, path: Path) -> None:
     for number, line in enumerate(text.splitlines(), start=1):
         regions = _QUOTED.sub("", line)
         if wrong := _why_slow(line, "crtf"):
-            pass
-        elif len(re.findall(r"[a-z]\s*\[\s*\[", regions)) > 1:
+            raise BgnbError("bad-region", f"{path}, line {number}: {wrong}")
+        if len(re.findall(r"[a-z]\s*\[\s*\[", regions)) > 1:
             wrong = "contains several regions; write one region in each line"
         elif turns := _BEYOND_CRTF.search(line):
             wrong = f"a longitude must be between -360 and 360 deg, got {turns[1]}"
@@ -203,8 +203,9 @@ def _check_crtf(text: str, path: Path) -> None:
             wrong = "contains a comment after a region; write it in a line of its own"
         elif _CORNERS.search(regions):
             wrong = "a box given by its corners would be read as a wider one; use centerbox or poly"
-        if wrong:
-            raise BgnbError("bad-region", f"{path}, line {number}: {wrong}")
+        else:
+            continue
+        raise BgnbError("bad-region", f"{path}, line {number}: {wrong}")
 
 
 def _why_slow(line: str, region_format: str) -> str:

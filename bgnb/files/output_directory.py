@@ -113,8 +113,8 @@ def refuse_inputs(outdir: Path, inputs: Iterable[Path]) -> None:
                 raise BgnbError("bad-target", f"{outdir}: contains the input {source}, or lies in it; use another directory")
 
 
-def refuse_folders(outdir: Path, folders: Iterable[Path]) -> None:
-    """Refuse to replace a directory that contains folders of files that are read, to which an index or a link may refer.
+def refuse_runs(outdir: Path, folders: Iterable[Path]) -> None:
+    """Refuse to replace a directory that contains folders of the runs that are read; an index or a link may refer to them.
 
     Raises
     ------

@@ -20,7 +20,7 @@ from bgnb.cubes.event_cuts import RunCounts
 from bgnb.cubes.model_set import ModelSet
 from bgnb.files.epoch_directory import ALL_RUNS, read_all_models, read_epochs
 from bgnb.files.fits_writer import index_hdu, primary_hdu, write_fits
-from bgnb.files.output_directory import new_directory, refuse_folders
+from bgnb.files.output_directory import new_directory, refuse_runs
 from bgnb.files.output_file import write_file
 from bgnb.files.report_json import write_report
 from bgnb.gammapy.attached_runs import (
@@ -199,7 +199,7 @@ def attach(
         path, reading = without_dots(Path(indir).absolute()), settings.background.reading
         target = Path(outdir).resolve()
         runs = open_runs(path, settings.scheme, **options_of(reading)).with_on_error(settings.on_error)
-        refuse_folders(Path(outdir), runs.folders())
+        refuse_runs(Path(outdir), runs.folders())
         selection = select_runs(runs, settings.select, on_error=settings.on_error)
         required = selection.kept if settings.on_error == "fail" else ()
         epoch_of, without = _epochs_of(runs, epochs, models, required)

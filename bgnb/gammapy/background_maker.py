@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("bgnb.gammapy")
 # Maximum width of the parts of energy bins in which the background is integrated, decades.
 _MAX_WIDTH = 0.06
-# Number of pixels times energies that are computed at once, if the map has not more: Gammapy needs 1.5 kB for each.
+# Maximum number of pixels times energies computed at once, unless the map itself has more; Gammapy needs 1.5 kB for each.
 _MAX_POINTS = 250_000
 # Relative distance of an energy from the edge of a bin that makes clear on which side it lies.
 _INSIDE = 1e-6

@@ -18,7 +18,7 @@ from bgnb._util.settings_groups import with_settings
 from bgnb.cubes.event_cuts import RunCounts
 from bgnb.cubes.model_set import ModelSet
 from bgnb.cubes.stack import check_instrument
-from bgnb.files.output_directory import kept_folder, new_directory, refuse_folders, refuse_inputs
+from bgnb.files.output_directory import kept_folder, new_directory, refuse_inputs, refuse_runs
 from bgnb.production.count_chunks import Chunk, Counted, KeptChunks, count_chunk, count_chunks, sum_counted
 from bgnb.production.make_models import Production, models_of_counts
 from bgnb.production.parts import open_parts, part_numbers, write_part
@@ -212,7 +212,7 @@ def make_bg_cube_models(
         raise BgnbError("invalid-argument", "exclude must be files if a part is counted, as merge reads them again")
     with new_directory(Path(outdir), overwrite=overwrite, inputs=(Path(indir),)) as directory:
         plan = make_plan(settings)
-        refuse_folders(Path(outdir), plan.runs.folders())
+        refuse_runs(Path(outdir), plan.runs.folders())
         chunks = plan.chunks if numbers is None else plan.chunks[numbers[0] - 1 :: numbers[1]]
         with _counting(plan, chunks, kept_folder(Path(outdir)), workers, scheduler, progress) as (counted, bar):
             if numbers is not None:

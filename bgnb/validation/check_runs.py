@@ -20,7 +20,7 @@ from bgnb._util.settings_groups import options_of, with_settings
 from bgnb.cubes.exclusion_mask import SourceMask
 from bgnb.files.exclusion_regions import read_exclusions
 from bgnb.files.model_directory import read_models
-from bgnb.files.output_directory import check_target, new_directory, refuse_folders
+from bgnb.files.output_directory import check_target, new_directory, refuse_runs
 from bgnb.files.output_file import write_file
 from bgnb.files.report_json import write_report
 from bgnb.observations.catalog import read_catalog
@@ -197,7 +197,7 @@ def check_runs(
     models = read_models(modeldir)
     runs = open_runs(indir, scheme, **options_of(settings.reading)).with_on_error(settings.on_error)
     if outdir is not None:
-        refuse_folders(Path(outdir), runs.folders())
+        refuse_runs(Path(outdir), runs.folders())
     models.check_interpolable()
     catalog = read_catalog(settings.catalog)
     selection = select_runs(runs, settings.select, catalog, on_error=settings.on_error)

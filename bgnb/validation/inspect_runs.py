@@ -16,7 +16,7 @@ from bgnb._util.errors import DataError, command_line, enumerate_values
 from bgnb._util.progress import progress_bar
 from bgnb._util.settings_groups import options_of, with_settings
 from bgnb.cubes.event_cuts import RunCounts, add_pieces
-from bgnb.files.output_directory import check_target, new_directory, refuse_folders
+from bgnb.files.output_directory import check_target, new_directory, refuse_runs
 from bgnb.files.output_file import write_file
 from bgnb.files.report_json import write_report
 from bgnb.observations.catalog import read_catalog
@@ -92,7 +92,7 @@ def inspect(
     scheme = checked_scheme(scheme)
     runs = open_runs(indir, scheme, **options_of(reading))
     if outdir is not None:
-        refuse_folders(Path(outdir), runs.folders())
+        refuse_runs(Path(outdir), runs.folders())
     skipped = select_runs(runs, settings.select, catalog).skipped
     if isinstance(settings.select, tuple):
         runs = runs.subset(settings.select)

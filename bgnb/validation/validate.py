@@ -25,7 +25,7 @@ from bgnb.cubes.model_set import ModelSet
 from bgnb.cubes.prediction import point_rate, predicted_rate
 from bgnb.cubes.stack import stack_runs
 from bgnb.files.model_directory import read_models
-from bgnb.files.output_directory import check_target, new_directory, refuse_folders
+from bgnb.files.output_directory import check_target, new_directory, refuse_runs
 from bgnb.files.output_file import write_file
 from bgnb.files.report_json import write_report
 from bgnb.observations.datastore import Runs, open_runs
@@ -110,7 +110,7 @@ def validate(
     models, on_error = read_models(modeldir), settings.prediction.on_error
     runs = open_runs(indir, scheme, **options_of(settings.prediction.reading)).with_on_error(on_error)
     if outdir is not None:
-        refuse_folders(Path(outdir), runs.folders())
+        refuse_runs(Path(outdir), runs.folders())
     selection, mask = select_and_mask(runs, settings.selection, settings.source_handling, on_error)
     with progress_bar(len(selection.kept), "run", progress) as bar:
         predictions, errors = _predict(models, runs, selection.kept, mask, settings.prediction, bar)
@@ -187,7 +187,7 @@ def cross_validate(
         check_target(Path(outdir), overwrite=overwrite)
     plan, folds = make_plan(settings.production(indir, scheme)), settings.folds
     if outdir is not None:
-        refuse_folders(Path(outdir), plan.runs.folders())
+        refuse_runs(Path(outdir), plan.runs.folders())
     runs, members = plan.runs, {obs_id for group in plan.members.values() for obs_id in group}
     kept = [obs_id for obs_id in runs.obs_ids if obs_id in members]
     if len(kept) < 2:
