@@ -169,7 +169,7 @@ def checks_outdir(*inputs: str) -> Callable[[Any], Any]:
             if (outdir := arguments["outdir"]) is not None:
                 given = (arguments[name] for name in inputs)
                 paths = itertools.chain(*(paths if isinstance(paths, tuple) else (paths,) for paths in given))
-                check_before_start(outdir, overwrite=arguments["overwrite"], inputs=map(Path, paths))
+                check_before_start(outdir, overwrite=arguments["overwrite"], kind=None, inputs=map(Path, paths))
             return function(*args, **arguments)
 
         return checked

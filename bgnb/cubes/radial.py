@@ -10,6 +10,8 @@ from bgnb.cubes.cube import LEAST_RATE, RATE_UNIT, Cube, CubeAxes, checked_edges
 
 # Nodes in each ring of offset: circles of equal solid angle, and points on each of them.
 _CIRCLES, _POINTS = 8, 1440
+# Width of the last ring divided by that of the others. Gammapy repeats the last ring once, outside the field of view.
+_LAST = 0.001
 
 
 def radial_mean(rate: Cube) -> tuple[u.Quantity, u.Quantity]:
@@ -24,7 +26,7 @@ def radial_mean(rate: Cube) -> tuple[u.Quantity, u.Quantity]:
     -------
     theta : `~astropy.units.Quantity`, shape (n_theta + 1,)
         Edges of the rings, in deg: from 0 to the farthest edge in DETX or DETY, about as wide
-        as the narrowest bin.
+        as the narrowest bin. The last ring is a thousandth of that.
     values : `~astropy.units.Quantity`, shape (n_energy, n_theta)
         Mean rate in each ring, over its part inside the axes.
 
@@ -36,6 +38,7 @@ def radial_mean(rate: Cube) -> tuple[u.Quantity, u.Quantity]:
     edges = rate.axes.dety.value, rate.axes.detx.value
     theta_max, width = max(np.abs(axis).max() for axis in edges), min(np.diff(axis).min() for axis in edges)
     theta = np.linspace(0, theta_max, max(round(theta_max / width), 1) + 1)
+    theta = np.insert(theta, -1, theta_max - _LAST * theta[1])
     cosine = np.cos(np.radians(theta))
     cosine = cosine[:-1, None] + np.diff(cosine)[:, None] * (np.arange(_CIRCLES) + 0.5) / _CIRCLES
     azimuth = (np.arange(_POINTS) + 0.5) * 2 * np.pi / _POINTS
@@ -66,7 +69,8 @@ def cube_of_radial(energy: u.Quantity, theta: u.Quantity, values: u.Quantity) ->
     Returns
     -------
     Cube
-        The rate on square axes with ``2 n_theta`` bins in each of DETY and DETX. Each bin has
+        The rate on square axes with ``2 n_theta`` bins in each of DETY and DETX, where a last ring
+        as narrow as that of `radial_mean` does not count. Each bin has
         the rate at the offset of its centre: the logarithm of the rate is interpolated
         linearly in the offset between the centres of the rings, and constant beyond the first
         and the last centre. Outside the rings the rate is zero.
@@ -77,7 +81,9 @@ def cube_of_radial(energy: u.Quantity, theta: u.Quantity, values: u.Quantity) ->
         If edges are invalid, or a value is negative or not finite.
     """
     rings, rate = checked_edges("theta", theta, "deg", 0, 90).value, values.to_value(RATE_UNIT)
-    edges = np.linspace(-rings[-1], rings[-1], 2 * len(rings) - 1) * u.deg
+    widths = np.diff(rings)
+    n_theta = len(widths) - (len(widths) > 1 and widths[-1] < 2 * _LAST * widths[-2])
+    edges = np.linspace(-rings[-1], rings[-1], 2 * n_theta + 1) * u.deg
     axes = CubeAxes(energy, edges, edges)
     if not np.all(np.isfinite(rate)) or np.any(rate < 0):
         raise BgnbError("invalid-value", "the values of a radial rate must be finite and not negative")

@@ -39,9 +39,9 @@ _COMMENTS = re.compile(r"(?m)^[^\S\n]*#(?! (?:text|composite)\().*")
 _WCS_NUMBERS = re.compile(r"(CRVAL|CRPIX|CDELT|CROTA)[12]|(CD|PC)[12]_[12]|PV[12]_\d+|LONPOLE|LATPOLE")
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _NOT_INCLUDED = re.compile(r"\binclude\s*=\s*0")
-# First numbers of a region in DS9, in deg, and of positions in CRTF, that are above 360 deg.
+# Longitudes in DS9 and in CRTF that are above 360 deg.
 _ABOVE_A_TURN = r"([+-]?(?:36[1-9]|3[7-9]\d|[4-9]\d\d|\d{4,})(?:\.\d*)?)"
-_BEYOND = re.compile(r"^[\s(]*" + _ABOVE_A_TURN + r"d?\s*[,\s]")
+_BEYOND = re.compile(_ABOVE_A_TURN + "d?")
 _BEYOND_CRTF = re.compile(r"\[\s*" + _ABOVE_A_TURN + r"deg\b", re.IGNORECASE)
 # A rectangle whose corners are given, not its centre.
 _CORNERS = re.compile(r"(?<![a-z])box\s*\[\s*\[", re.IGNORECASE)
@@ -167,6 +167,7 @@ def _read_regions(path: Path, region_format: str) -> Iterable[Any]:
 
 def _check_ds9(text: str, path: Path) -> None:
     """Refuse lines of which the package regions would ignore a part without a warning."""
+    in_pixels = _PIXELS.search(re.sub(r"\{[^}]*\}", "", _QUOTED.sub("", text)))
     for number, line in enumerate(text.lower().splitlines(), start=1):
         if wrong := _why_slow(line, "ds9"):
             raise BgnbError("bad-region", f"{path}, line {number}: {wrong}")
@@ -182,11 +183,18 @@ def _check_ds9(text: str, path: Path) -> None:
                 wrong = "'include=0' in a line 'global' is not supported; remove it, or the regions that it concerns"
             elif word in _SHAPES and statement.count("(") != statement.count(")"):
                 wrong = "a bracket is missing; is the file complete?"
-            elif word in _SHAPES and not _PIXELS.search(text) and (turns := _BEYOND.search(values)):
-                wrong = f"a longitude must be between -360 and 360 deg, got {turns[1]}"
+            elif word in _SHAPES and not in_pixels and (turns := _longitude_beyond(word, values)):
+                wrong = f"a longitude must be between -360 and 360 deg, got {turns}"
             else:
                 continue
             raise BgnbError("bad-region", f"{path}, line {number}: {wrong}")
+
+
+def _longitude_beyond(shape: str, values: str) -> str | None:
+    """Return the first longitude of a region in DS9 that is above 360 deg, as it is written; None if there is none."""
+    numbers = re.split(r"[\s,]+", values.strip("(|) \t"))
+    longitudes = numbers[::2] if shape == "polygon" else numbers[:1]
+    return next((match[1] for number in longitudes if (match := _BEYOND.fullmatch(number))), None)
 
 
 def _check_crtf(text: str, path: Path) -> None:

@@ -9,12 +9,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from hashlib import file_digest, sha256
 from pathlib import Path
+from typing import Literal, get_args
 
 from bgnb._util.errors import BgnbError
 from bgnb._util.reading import open_file, read_bytes
 
 #: Name of the manifest. It is written last, so that a directory that has one is complete.
 MANIFEST = "manifest.json"
+#: Kinds of content. A directory is replaced only by one of the same kind.
+Kind = Literal[
+    "runs", "models", "counts", "backgrounds", "comparisons", "validations", "checks of runs", "inspections", "notebooks"
+]
 _CHANGED = "was changed after bgnb wrote it, or is damaged"
 
 
@@ -59,34 +64,40 @@ def check(directory: str | Path) -> dict[str, str | None]:
         hint = f"; check the directories in it: {inside}" if inside else ""
         raise BgnbError("not-a-model", f"{path}: has no {MANIFEST}, so bgnb did not make it{hint}")
     try:
-        sums = _parse(text)
+        manifest = _parse(text)
     except ValueError:
         return {MANIFEST: "is damaged, so the other files cannot be checked"}
-    if sums is None:
+    if manifest is None:
         raise BgnbError("not-a-model", f"{path}: its {MANIFEST} is not from bgnb, so bgnb did not make it")
+    kind, sums = manifest
     # Only files in the directory are read, not those of other names, such as ../other.
     problems = {name: _problem(path / name, expected) if name in found else "is missing" for name, expected in sums.items()}
     problems |= dict.fromkeys(found - sums.keys() - {MANIFEST}, "was not written by bgnb")
-    problems[MANIFEST] = None if text == _text(sums) else _CHANGED
+    problems[MANIFEST] = None if text == _text(kind, sums) else _CHANGED
     if None in sums.values():
         problems[MANIFEST] = "was written by an older bgnb without checksums; make the directory again"
     return dict(sorted(problems.items()))
 
 
-def manifest_of(directory: Path) -> bytes:
+def manifest_of(directory: Path, kind: Kind) -> bytes:
     """Flush the files and folders of a new directory to disk, and make its manifest."""
     sums = {name: _sum(directory / name, sync=True) for name in files(directory)}
     for folder in (directory, *(path for path in directory.rglob("*") if path.is_dir() and not path.is_symlink())):
         sync_folder(folder)
-    return _text(sums).encode()
+    return _text(kind, sums).encode()
 
 
-def obstacle(directory: Path, *, changed: bool) -> str | None:
-    """Describe the first file of a directory that bgnb did not write or, if asked, that was changed since; or return None."""
+def obstacle(directory: Path, *, kind: Kind | None, changed: bool) -> str | None:
+    """Describe why a directory is not replaced by one of a kind; None if it is.
+
+    It must not have files that bgnb did not write or, if asked, that were changed since; nor content of another kind.
+    """
     try:
-        sums = _parse(manifest_text(directory) or "")
+        found, sums = _parse(manifest_text(directory) or "") or (None, None)
     except ValueError:
-        sums = None
+        found = sums = None
+    if kind and found and kind != found:
+        return f"{found}, which {kind} do not replace"
     for name in _files(directory):  # in any order, so that not all of a large tree are listed before the first
         if name == MANIFEST and sums is not None:
             continue
@@ -142,24 +153,29 @@ def manifest_text(directory: Path) -> str | None:
     return read_bytes(manifest).decode(errors="replace") if _is_regular(manifest) else None
 
 
-def _text(sums: Mapping[str, str | None]) -> str:
-    return json.dumps({"creator": "bgnb", "files": sums}, indent=1) + "\n"
+def _text(kind: str | None, sums: Mapping[str, str | None]) -> str:
+    return json.dumps({"creator": "bgnb"} | ({"kind": kind} if kind else {}) | {"files": sums}, indent=1) + "\n"
 
 
-def _parse(text: str) -> dict[str, str | None] | None:
-    """Read checksums by file; None for each file if an older bgnb wrote none. Return None if bgnb did not write the text."""
+def _parse(text: str) -> tuple[str | None, dict[str, str | None]] | None:
+    """Read the kind of content, and checksums by file, None for each if an older bgnb wrote none.
+
+    Return None if bgnb did not write the text.
+    """
     try:
         manifest = json.loads(text)
     except RecursionError:
         return None
     if not isinstance(manifest, dict) or manifest.get("creator") != "bgnb":
         return None
-    sums = manifest.get("files")
+    kind, sums = manifest.get("kind"), manifest.get("files")
     if isinstance(sums, list) and all(isinstance(name, str) for name in sums):
-        return dict.fromkeys(sums)
+        return None, dict.fromkeys(sums)
     if not isinstance(sums, dict) or not all(isinstance(value, str) for value in sums.values()):
         raise ValueError("no files")
-    return sums
+    if kind not in (None, *get_args(Kind)):
+        raise ValueError("unknown kind")
+    return kind, sums
 
 
 def _problem(path: Path, expected: str | None) -> str | None:

@@ -19,7 +19,7 @@ from secrets import token_hex
 from bgnb._util.errors import BgnbError
 from bgnb._util.signals import held_signals, note_complete
 from bgnb.files.locks import lock
-from bgnb.files.manifest import MANIFEST, manifest_of, obstacle, sync_folder
+from bgnb.files.manifest import MANIFEST, Kind, manifest_of, obstacle, sync_folder
 from bgnb.files.output_file import (
     MARK,
     check_overwrite,
@@ -41,7 +41,7 @@ _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 
 @contextmanager
-def new_directory(outdir: Path, *, overwrite: bool, inputs: tuple[Path, ...] = ()) -> Iterator[Path]:
+def new_directory(outdir: Path, *, overwrite: bool, kind: Kind, inputs: tuple[Path, ...] = ()) -> Iterator[Path]:
     """Make a hidden directory beside ``outdir``, which is renamed to ``outdir`` on success.
 
     Until then ``outdir`` does not exist, or an older one remains unchanged.
@@ -51,7 +51,9 @@ def new_directory(outdir: Path, *, overwrite: bool, inputs: tuple[Path, ...] = (
     outdir : path
         The directory to make.
     overwrite : bool
-        Replace it, if bgnb wrote all files in it and they are unchanged.
+        Replace it, if bgnb wrote all files in it, they are unchanged, and it has the same kind of content.
+    kind : str
+        Kind of content.
     inputs : tuple of path
         Directories that are read; they must not contain ``outdir``, nor lie in it.
 
@@ -65,16 +67,17 @@ def new_directory(outdir: Path, *, overwrite: bool, inputs: tuple[Path, ...] = (
     BgnbError
         If ``outdir`` cannot be replaced or written, or another process is writing it.
     """
-    check_before_start(outdir, overwrite=overwrite, inputs=inputs)
+    check_before_start(outdir, overwrite=overwrite, kind=kind, inputs=inputs)
     with scratch_directory(outdir) as partial:
-        check_target(outdir, overwrite=overwrite)  # another process may have made it since, or was killed between two renames
+        # Another process may have made it since, or was killed between two renames.
+        check_target(outdir, overwrite=overwrite, kind=kind)
         with named_errors(outdir, _DISK_ERRORS):
             yield partial
         with named_errors(outdir):
             if not (partial / MANIFEST).exists():
-                write_file(partial / MANIFEST, manifest_of(partial))
+                write_file(partial / MANIFEST, manifest_of(partial, kind))
             sync_folder(partial)
-            check_target(outdir, overwrite=overwrite)
+            check_target(outdir, overwrite=overwrite, kind=kind)
             target = resolved(outdir)
             with held_signals():
                 _publish(partial, target)
@@ -82,7 +85,7 @@ def new_directory(outdir: Path, *, overwrite: bool, inputs: tuple[Path, ...] = (
             remove_tree(kept_folder(target), ignore_errors=True)
 
 
-def check_before_start(outdir: Path, *, overwrite: bool, inputs: Iterable[Path] = ()) -> None:
+def check_before_start(outdir: Path, *, overwrite: bool, kind: Kind | None, inputs: Iterable[Path] = ()) -> None:
     """Refuse a directory that `new_directory` could not make now; nothing is made, and no file is read but the manifest.
 
     Raises
@@ -92,7 +95,7 @@ def check_before_start(outdir: Path, *, overwrite: bool, inputs: Iterable[Path] 
     """
     refuse_inputs(outdir, inputs)
     source_date()
-    check_target(outdir, overwrite=overwrite, changed=False)
+    check_target(outdir, overwrite=overwrite, kind=kind, changed=False)
     if os.path.lexists(_folder(resolved(outdir))):
         with only_writer(outdir):
             return
@@ -111,24 +114,6 @@ def refuse_inputs(outdir: Path, inputs: Iterable[Path]) -> None:
         for source in (path.resolve() for path in inputs):
             if is_in(target, source) or is_in(source, target):
                 raise BgnbError("bad-target", f"{outdir}: contains the input {source}, or lies in it; use another directory")
-
-
-def refuse_runs(outdir: Path, folders: Iterable[Path]) -> None:
-    """Refuse to replace a directory that contains folders of the runs that are read; an index or a link may refer to them.
-
-    Raises
-    ------
-    BgnbError
-        If it does.
-    """
-    with named_errors(outdir):
-        if not os.path.lexists(outdir):
-            return
-        target = resolved(outdir)
-        for folder in (Path(os.path.realpath(path)) for path in folders):  # where a loop of links is no error
-            if is_in(folder, target):
-                reason = f"contains runs that are read, in {folder}, and would be replaced; use another directory"
-                raise BgnbError("bad-target", f"{outdir}: {reason}")
 
 
 @contextmanager
@@ -219,7 +204,7 @@ def _in_use(path: Path) -> BgnbError:
     return BgnbError("in-use", f"{path}: another process is writing it; wait until it ends, or use another name")
 
 
-def check_target(outdir: Path, *, overwrite: bool, changed: bool = True) -> None:
+def check_target(outdir: Path, *, overwrite: bool, kind: Kind | None, changed: bool = True) -> None:
     """Refuse a directory that cannot be made or replaced.
 
     Parameters
@@ -228,14 +213,16 @@ def check_target(outdir: Path, *, overwrite: bool, changed: bool = True) -> None
         The directory.
     overwrite : bool
         It may exist.
+    kind : str or None
+        Kind of content that it may have; None for any.
     changed : bool
         Compare all files with their checksums.
 
     Raises
     ------
     BgnbError
-        If it is a file, contains files that bgnb did not write or that were changed, is the
-        current directory or a mount point, or exists and ``overwrite`` is false.
+        If it is a file, contains files that bgnb did not write or that were changed, or another
+        kind of content, is the current directory or a mount point, or exists and ``overwrite`` is false.
     """
     check_overwrite(overwrite)
     refuse_home(outdir)
@@ -248,7 +235,7 @@ def check_target(outdir: Path, *, overwrite: bool, changed: bool = True) -> None
         if not target.is_dir():
             raise BgnbError("bad-target", f"{outdir}: is a file; use a directory")
         if any(target.iterdir()):
-            _require_from_bgnb(target, outdir, changed=overwrite and changed)
+            _require_from_bgnb(target, outdir, kind=kind, changed=overwrite and changed)
             if not overwrite:
                 raise BgnbError("exists", f"{outdir}: exists already; use overwrite = True to replace it")
         if _is_current(target):
@@ -259,9 +246,9 @@ def check_target(outdir: Path, *, overwrite: bool, changed: bool = True) -> None
             raise BgnbError("bad-target", f"{outdir}: is a mount point, which cannot be replaced; use a directory in it")
 
 
-def _require_from_bgnb(directory: Path, outdir: Path, *, changed: bool = False) -> None:
-    """Refuse a directory with files that bgnb did not write or, if asked, that were changed since."""
-    if found := obstacle(directory, changed=changed):
+def _require_from_bgnb(directory: Path, outdir: Path, *, kind: Kind | None, changed: bool = False) -> None:
+    """Refuse a directory with files that bgnb did not write, of another kind or, if asked, that were changed since."""
+    if found := obstacle(directory, kind=kind, changed=changed):
         advice = "use another directory, or move or remove this one yourself"
         raise BgnbError("foreign-files", f"{outdir}: contains {found}; {advice}")
 
@@ -312,7 +299,7 @@ def _publish(partial: Path, target: Path) -> None:
         keep_permissions(new, target / new.relative_to(partial))
     if _exchange(partial, target):
         try:
-            _require_from_bgnb(partial, target)
+            _require_from_bgnb(partial, target, kind=None)
         except BaseException:
             _exchange(partial, target)
             raise
@@ -342,7 +329,7 @@ def _replace(partial: Path, target: Path) -> None:
         what = "cannot be renamed, as it is part of a container image or a mount point"
         raise BgnbError("not-writable", f"{target}: {what}; remove it, or use another name") from None
     try:
-        _require_from_bgnb(old, target)
+        _require_from_bgnb(old, target, kind=None)
         partial.rename(target)
     except BaseException:
         if not target.exists():

@@ -20,7 +20,7 @@ from bgnb.cubes.event_cuts import RunCounts
 from bgnb.cubes.model_set import ModelSet
 from bgnb.files.epoch_directory import ALL_RUNS, read_all_models, read_epochs
 from bgnb.files.fits_writer import index_hdu, primary_hdu, write_fits
-from bgnb.files.output_directory import new_directory, refuse_runs
+from bgnb.files.output_directory import new_directory
 from bgnb.files.output_file import write_file
 from bgnb.files.report_json import write_report
 from bgnb.gammapy.attached_runs import (
@@ -195,11 +195,12 @@ def attach(
     digest = digest_of(Path(modeldir))
     models = read_all_models(modeldir)
     makers = {name: RunBackgrounds(each, settings.background) for name, each in models.items()}
-    with new_directory(Path(outdir), overwrite=overwrite, inputs=(Path(indir), Path(modeldir))) as directory:
+    with new_directory(
+        Path(outdir), overwrite=overwrite, kind="backgrounds", inputs=(Path(indir), Path(modeldir))
+    ) as directory:
         path, reading = without_dots(Path(indir).absolute()), settings.background.reading
         target = Path(outdir).resolve()
         runs = open_runs(path, settings.scheme, **options_of(reading)).with_on_error(settings.on_error)
-        refuse_runs(Path(outdir), runs.folders())
         selection = select_runs(runs, settings.select, on_error=settings.on_error)
         required = selection.kept if settings.on_error == "fail" else ()
         epoch_of, without = _epochs_of(runs, epochs, models, required)

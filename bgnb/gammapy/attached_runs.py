@@ -333,14 +333,14 @@ def notes_on_backgrounds(
 
 
 def _notes_on_good_time(counted: Mapping[int, RunCounts]) -> list[str]:
-    """Note numbers and fraction of the events outside the good time, which Gammapy does not remove, and the runs (OBS_ID)."""
+    """Note the events outside the good time, which Gammapy does not remove, of runs with many of them."""
     outside = {obs_id: run for obs_id, run in counted.items() if run.events_outside_gti > _MANY_OUTSIDE * run.events}
     if not outside:
         return []
-    events, number = sum(run.events for run in counted.values()), sum(run.events_outside_gti for run in outside.values())
-    share = f"{number} of {events} events ({100 * number / events:.1f} %) lie outside the good time intervals"
+    events, number = sum(run.events for run in outside.values()), sum(run.events_outside_gti for run in outside.values())
+    share = f"{number} of {events} events ({100 * number / events:.1f} %) of {numbered('run', outside)}"
     consequence = "Gammapy counts them, but there is no background for them; remove them from the event lists"
-    return [f"{share}; {consequence}: {numbered('run', outside)}"]
+    return [f"{share} lie outside the good time intervals; {consequence}"]
 
 
 def notes_on_selection(condition: str | None) -> list[str]:

@@ -93,7 +93,7 @@ def run_groups(
     groups = opened.group_ids
     results: dict[int, dict[str, Any]] = {}
     problems: dict[int, str] = {}
-    with new_directory(Path(outdir), overwrite=overwrite, inputs=(models,)) as directory:
+    with new_directory(Path(outdir), overwrite=overwrite, kind="notebooks", inputs=(models,)) as directory:
         with _threads(workers, directory) as pool, progress_bar(len(groups), "group", progress) as bar:
             futures = {pool.submit(_run_group, source, models, directory, group_id, timeout): group_id for group_id in groups}
             for future in _completed(futures):

@@ -118,9 +118,10 @@ def open_lab(notebook: Path, arguments: tuple[str, ...] = ()) -> NoReturn:
     if can_encrypt():  # otherwise other users of this machine can read what kernels print
         options["KernelManager.transport_encryption"] = "auto"
     given = {argument.partition("=")[0].lstrip("-") for argument in arguments}
+    places = {name.rpartition(".")[2].replace("-", "_") for name in given if "Kernel" not in name}  # those of kernels differ
     if "ip" in given:
         del options["ServerApp.ip"]
-    replaced = given.union(*(_REPLACED_BY.get(name.rpartition(".")[2].replace("-", "_"), ()) for name in given))
+    replaced = given.union(*(_REPLACED_BY.get(name, ()) for name in places))
     command = [sys.executable, "-P", "-m", "jupyterlab"]
     command += [f"--{name}={value}" for name, value in options.items() if name not in replaced]
     sys.stdout.flush()
@@ -131,8 +132,12 @@ def open_lab(notebook: Path, arguments: tuple[str, ...] = ()) -> NoReturn:
 def _check_folder(folder: Path) -> None:
     """Refuse a folder in which other users can put notebooks, settings and links, which JupyterLab would use."""
     if not is_changed_by_user_only(folder.resolve() if folder.is_symlink() else folder):
-        what = "other users can write in this folder, where JupyterLab would use what they put there"
-        advice = "start bgnb lab in a folder in which only you can write, or take this permission from them (chmod go-w)"
+        if folder.stat().st_uid == os.geteuid():
+            what = "other users can write in this folder, where JupyterLab would use what they put there"
+            advice = "start bgnb lab in a folder in which only you can write, or remove this permission (chmod go-w)"
+        else:
+            what = "this folder belongs to another user, and JupyterLab would use what is put there"
+            advice = "start bgnb lab in a folder of your own"
         raise BgnbError("bad-target", f"{folder.resolve()}: {what}; {advice}")
 
 

@@ -114,14 +114,15 @@ def run_notebook(
     shown = Path(output).with_name(failed.name)
     with only_writer(target), temporary_folder() as folder:
         check_names(partial := folder / "executed.ipynb")
-        failed.unlink(missing_ok=True)
+        content = _not_executed(source)  # which may be the failed one, after corrections
         try:
-            executed = _execute(source, partial, target, values, timeout, progress)
+            executed = _execute(content, partial, target, values, timeout, progress)
         except BaseException as error:
             reason = error_summary(error, _written_errors(partial))
-            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            no_space = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+            if no_space and is_in(Path(getattr(error, "filename", None) or folder), folder):
                 reason = f"{folder.parent}: no space for temporary files; set TMPDIR to a directory with space"
-            _keep_failed(partial, source, failed, error, reason)
+            _keep_failed(partial, content, source, failed, error, reason)
             if not isinstance(error, Exception):
                 error.add_note(f"The notebook, as far as it was executed, is in {shown}.")
                 raise
@@ -130,6 +131,7 @@ def run_notebook(
             with held_signals():
                 _end_kernel(_RUNNING.pop(target, None))
         _write(executed, source, target)
+        failed.unlink(missing_ok=True)
     return target
 
 
@@ -169,7 +171,7 @@ def _check_outdir(values: Mapping[str, Any]) -> None:
     if isinstance(values.get("outdir"), str) and isinstance(values.get("overwrite"), bool):
         outdir = Path(values["outdir"])
         for directory in [manifest.parent for manifest in sorted(outdir.glob(f"*/{MANIFEST}"))] or [outdir]:
-            check_target(directory, overwrite=values["overwrite"])
+            check_target(directory, overwrite=values["overwrite"], kind=None)
 
 
 def end_kernels(directory: Path) -> None:
@@ -188,7 +190,7 @@ def _end_kernel(manager: Any) -> None:
 
 
 def _execute(
-    source: Path, partial: Path, target: Path, values: dict[str, Any], timeout: float | None, progress: bool | None
+    content: Any, partial: Path, target: Path, values: dict[str, Any], timeout: float | None, progress: bool | None
 ) -> Any:
     """Execute a notebook, which papermill writes to ``partial`` after each cell."""
     for name in ("papermill", "traitlets"):  # errors are reported here
@@ -197,7 +199,7 @@ def _execute(
     import nbformat
     from papermill import execute_notebook
 
-    (copy := partial.with_name("notebook.ipynb")).write_text(nbformat.writes(_not_executed(source)), "utf-8")
+    (copy := partial.with_name("notebook.ipynb")).write_text(nbformat.writes(content), "utf-8")
     paths = [re.sub("[{}]", r"\g<0>\g<0>", str(path)) for path in (copy, partial)]  # papermill fills in fields in braces
     kernel = {"kernel_name": "python3", "language": "python", "kernel_manager_class": _this_interpreter(partial.parent, target)}
     show = sys.stderr is not None and (sys.stderr.isatty() if progress is None else progress)
@@ -247,12 +249,12 @@ def _this_interpreter(folder: Path, target: Path) -> type:
     return ThisInterpreter
 
 
-def _keep_failed(partial: Path, source: Path, failed: Path, error: BaseException, reason: str) -> None:
+def _keep_failed(partial: Path, content: Any, source: Path, failed: Path, error: BaseException, reason: str) -> None:
     """Keep a notebook that failed, as far as it was executed, with the error at its top."""
     from nbformat.v4 import new_markdown_cell
     from papermill.exceptions import PapermillExecutionError
 
-    content = _unfinished(partial) or _not_executed(source)
+    content = _unfinished(partial) or content
     if not isinstance(error, PapermillExecutionError):  # this one papermill writes itself
         text = f"**The execution of this notebook failed:**\n\n    {reason}"
         content.cells.insert(0, new_markdown_cell(text))

@@ -34,10 +34,11 @@ def read_catalog(catalog: str | Path | Table | None = None) -> Table:
     Parameters
     ----------
     catalog : path or `~astropy.table.Table`, optional
-        A table, or a file of one (FITS, of which the first table is read, VOTable, ECSV or CSV), with columns
-        RA and DEC (ICRS), or GLON and GLAT (galactic), in deg if no unit is stated, and optionally
-        EXTENSION (radius, deg; empty for a point source) and NAME. By default the catalogue included in
-        bgnb: the known TeV sources of gamma-cat (2018-07).
+        A table, or a file of one (FITS, VOTable, ECSV or CSV), with columns RA and DEC (ICRS), or GLON and
+        GLAT (galactic), in deg if no unit is stated, and optionally EXTENSION (radius, deg; empty for a
+        point source) and NAME. The names of the H.E.S.S. Galactic plane survey, Size (with a unit) and
+        Source_Name, are recognized as well. Of several tables in a FITS file, the first is read if it states
+        extensions. By default the catalogue included in bgnb: the known TeV sources of gamma-cat (2018-07).
 
     Returns
     -------
@@ -69,7 +70,7 @@ def read_catalog(catalog: str | Path | Table | None = None) -> Table:
     if isinstance(catalog, Table):
         return _checked_catalog(catalog, "catalog")
     try:
-        table = read_table_file(catalog, several=True)
+        table = read_table_file(catalog, first_with=("EXTENSION", "SIZE"))
     except DataError:
         raise
     except FileNotFoundError:
@@ -84,13 +85,13 @@ def _checked_catalog(table: Table, where: str) -> Table:
     if not len(table):
         raise BgnbError("bad-catalog", f"{where}: the catalogue has no sources")
     try:
-        columns = columns_by_name(table, ("NAME", "RA", "DEC", "GLON", "GLAT", "EXTENSION"))
+        columns = columns_by_name(table, ("NAME", "SOURCE_NAME", "RA", "DEC", "GLON", "GLAT", "EXTENSION", "SIZE"))
         is_galactic = not {"RA", "DEC"} & columns.keys() and {"GLON", "GLAT"} <= columns.keys()
         if not is_galactic:
             check_frame(table)
     except ValueError as error:
         raise BgnbError("bad-catalog", f"{where}: {error}") from None
-    catalog = Table({"NAME": _names(columns.get("NAME"), len(table))})
+    catalog = Table({"NAME": _names(columns.get("NAME", columns.get("SOURCE_NAME")), len(table))})
     for name, stated, limits in zip(("RA", "DEC"), ("GLON", "GLAT") if is_galactic else ("RA", "DEC"), _LIMITS, strict=True):
         if stated not in columns:
             message = f"the catalogue has no column {stated}; it has {', '.join(table.colnames)}"
@@ -100,7 +101,9 @@ def _checked_catalog(table: Table, where: str) -> Table:
         catalog["RA"], catalog["DEC"] = _from_galactic(catalog["RA"], catalog["DEC"])
     elif suspicion := not_in_degrees(columns, np.asarray(catalog["RA"]), np.asarray(catalog["DEC"])):
         raise BgnbError("bad-catalog", f"{where}: {suspicion}")
-    extensions = columns.get("EXTENSION", np.zeros(len(table)))
+    size = columns.get("SIZE")
+    is_angle = size is not None and getattr(size, "unit", None) is not None and size.unit.is_equivalent("deg")
+    extensions = columns.get("EXTENSION", size if is_angle else np.zeros(len(table)))
     catalog["EXTENSION"] = _degrees(extensions, "EXTENSION", catalog["NAME"], (0, 180), where, empty=0.0)  # a point source
     for name in ("RA", "DEC", "EXTENSION"):
         catalog[name].unit = "deg"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -100,15 +100,6 @@ class Runs:
     def obs_ids(self) -> list[int]:
         """OBS_ID of every run, in order."""
         return self.table["OBS_ID"].tolist()
-
-    def folders(self) -> Iterator[Path]:
-        """Iterate over the folders of the files of all runs."""
-        seen: set[Path] = set()
-        for files in self.locations.values():
-            for hdu in (files.events, files.gti, files.aeff):
-                if hdu is not None and files.content is None and hdu.path.parent not in seen:
-                    seen.add(hdu.path.parent)
-                    yield hdu.path.parent
 
     @cached_property
     def simulated(self) -> frozenset[int]:
@@ -236,9 +227,12 @@ def open_runs(indir: str | Path, scheme: str, *, settings: ReadingSettings) -> R
 
 
 def _state_of(path: Path) -> object:
-    """Return what changes when a file does, or when another directory gets its name; files may be added to a directory."""
+    """Return what changes when a file does, or when another directory gets its name.
+
+    Files may be added to a directory; permissions and links may change.
+    """
     stamp = stamp_of(path)
-    return stamp[:1] if stamp and path.is_dir() else stamp
+    return stamp and stamp[: 1 if path.is_dir() else 3]
 
 
 def checked_scheme(scheme: str) -> Scheme:

@@ -174,8 +174,8 @@ class Epochs:
             raise BgnbError("invalid-argument", f"{where}: the names of epochs must differ by more than case (column EPOCH)")
         start, stop = (_mjd(table[name], f"{where}: column {name}") for name in ("START", "STOP"))
         is_mjd = getattr(getattr(table["START"], "dtype", None), "kind", "") in "fiu"
-        for key, usual in (("MJDREF", "0"), ("MJDREFI", "0"), ("TIMESYS", "TT")):
-            if is_mjd and str(table.meta.get(key, usual)).strip().upper() != usual:
+        for key, usual in (("MJDREF", ("0", "0.0")), ("MJDREFI", ("0",)), ("TIMESYS", ("TT",))):
+            if is_mjd and str(table.meta.get(key, usual[0])).strip().upper() not in usual:
                 what = f"{key} = {table.meta[key]} is not taken into account; write dates, or MJDs in TT, and remove it"
                 raise BgnbError("invalid-argument", f"{where}: {what}")
         with located(where):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Collection
-from io import BytesIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ _NAMES = ("EPOCH", "NAME")
 _COMPRESSED = (MAGIC, b"BZh", b"\xfd7zXZ", b"PK\3\4", b"\x1f\x9d")
 
 
-def read_table_file(path: str | Path, format: str | None = None, *, several: bool = False) -> Table:
+def read_table_file(path: str | Path, format: str | None = None, *, first_with: Collection[str] = ()) -> Table:
     """Read a table from a file, plain or gzipped. Users may have edited it: a DATASUM is not compared with its content.
 
     Parameters
@@ -42,8 +43,9 @@ def read_table_file(path: str | Path, format: str | None = None, *, several: boo
         The file.
     format : str, optional
         Name of the format in Astropy; by default it is recognized from name and content.
-    several : bool
-        Read the first of several tables in a FITS file, which are refused by default.
+    first_with : collection of str
+        Read the first of several tables in a FITS file, which are refused otherwise, if it has a column with one of these names
+        in upper case.
 
     Raises
     ------
@@ -70,14 +72,20 @@ def read_table_file(path: str | Path, format: str | None = None, *, several: boo
                 raise ValueError("its format is not recognized; give a table in FITS, VOTable, ECSV (*.ecsv) or CSV (*.csv)")
             format = formats[0]
         check_text_table(content, format)
-        if format == "fits" and not several:
+        if format == "fits":
             with fits.open(BytesIO(content)) as hdus:
-                if sum(isinstance(hdu, fits.BinTableHDU | fits.TableHDU) for hdu in hdus) > 1:
+                tables = [hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU | fits.TableHDU)]
+                if len(tables) > 1 and not {name.upper() for name in tables[0].columns.names} & {*first_with}:
                     raise ValueError(SEVERAL_TABLES)
-        names = {name.strip() for name in content.partition(b"\n")[0].decode().split(",")} if format == "ascii.csv" else set()
-        texts = {name: str for name in names if name.upper() in _NAMES}
+        texts = {name: str for name in _csv_names(content) if name.upper() in _NAMES} if format == "ascii.csv" else {}
         options = {"converters": texts} if texts else {}  # with them, Astropy is ten times slower
         return Table.read(BytesIO(content), format=format, **options)
+
+
+def _csv_names(content: bytes) -> list[str]:
+    """Return the names of the columns of a table in CSV."""
+    rows = csv.reader(StringIO(content.decode()), skipinitialspace=True)
+    return [name.strip() for name in next((row for row in rows if any(row)), [])]
 
 
 def columns_by_name(table: Table, names: Collection[str]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from bgnb._util.checks import without_dots
 from bgnb._util.errors import BgnbError
 from bgnb._util.settings_groups import options_of, with_settings
 from bgnb.files.epoch_directory import write_epochs
-from bgnb.files.output_directory import kept_folder, new_directory, refuse_runs
+from bgnb.files.output_directory import kept_folder, new_directory
 from bgnb.files.report_json import write_report
 from bgnb.observations.datastore import open_runs
 from bgnb.observations.epochs import Epochs
@@ -118,9 +118,8 @@ def make_epoch_models(
     [27]
     """
     runs = open_runs(without_dots(Path(settings.indir).absolute()), settings.scheme, **options_of(settings.reading))
-    refuse_runs(Path(outdir), runs.folders())
     rule = Epochs.read(epochs, runs)
-    with new_directory(Path(outdir), overwrite=overwrite, inputs=(Path(indir),)) as directory:
+    with new_directory(Path(outdir), overwrite=overwrite, kind="models", inputs=(Path(indir),)) as directory:
         required: tuple[int, ...] = ()
         if settings.on_error == "fail":
             required = select_and_mask(runs, settings.selection, settings.source_handling, "fail")[0].kept

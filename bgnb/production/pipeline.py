@@ -18,7 +18,7 @@ from bgnb._util.settings_groups import with_settings
 from bgnb.cubes.event_cuts import RunCounts
 from bgnb.cubes.model_set import ModelSet
 from bgnb.cubes.stack import check_instrument
-from bgnb.files.output_directory import kept_folder, new_directory, refuse_inputs, refuse_runs
+from bgnb.files.output_directory import kept_folder, new_directory, refuse_inputs
 from bgnb.production.count_chunks import Chunk, Counted, KeptChunks, count_chunk, count_chunks, sum_counted
 from bgnb.production.make_models import Production, models_of_counts
 from bgnb.production.parts import open_parts, part_numbers, write_part
@@ -210,9 +210,10 @@ def make_bg_cube_models(
         raise BgnbError("invalid-argument", "catalog must be a file if a part is counted, as merge reads it again")
     if numbers and not all(isinstance(each, str) for each in settings.source_handling.exclude or ()):
         raise BgnbError("invalid-argument", "exclude must be files if a part is counted, as merge reads them again")
-    with new_directory(Path(outdir), overwrite=overwrite, inputs=(Path(indir),)) as directory:
+    with new_directory(
+        Path(outdir), overwrite=overwrite, kind="counts" if numbers else "models", inputs=(Path(indir),)
+    ) as directory:
         plan = make_plan(settings)
-        refuse_runs(Path(outdir), plan.runs.folders())
         chunks = plan.chunks if numbers is None else plan.chunks[numbers[0] - 1 :: numbers[1]]
         with _counting(plan, chunks, kept_folder(Path(outdir)), workers, scheduler, progress) as (counted, bar):
             if numbers is not None:
@@ -290,7 +291,7 @@ def merge(parts: Sequence[str | Path], outdir: str | Path, *, overwrite: bool = 
     if isinstance(parts, str | Path) or not isinstance(parts, Iterable):
         raise BgnbError("invalid-argument", f"parts must be a list of directories, got {quoted(parts)}")
     paths = [checked_path("each of parts", path) for path in parts]
-    with new_directory(Path(outdir), overwrite=overwrite, inputs=tuple(paths)) as directory:
+    with new_directory(Path(outdir), overwrite=overwrite, kind="models", inputs=tuple(paths)) as directory:
         plan, counted = open_parts(paths)
         refuse_inputs(Path(outdir), (plan.runs.path,))
         with progress_bar(plan.n_runs, "run", progress) as bar:

@@ -47,7 +47,7 @@ def write_models(production: Production, outdir: str | Path, *, overwrite: bool 
     ModelSet(spline of 3 runs, groups 27)
     """
     check_type("production", production, Production)
-    with new_directory(Path(outdir), overwrite=overwrite) as directory:
+    with new_directory(Path(outdir), overwrite=overwrite, kind="models") as directory:
         write_files(production, directory)
 
 

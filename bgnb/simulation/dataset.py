@@ -83,7 +83,7 @@ def make_test_dataset(
     layout = checked_scheme(scheme)
     table = make_test_observation_table(**options_of(settings.observations))
     model, n_runs, seed = TrueModel(**options_of(settings.true_model)), len(table), settings.observations.seed
-    with new_directory(Path(outdir), overwrite=overwrite) as directory:
+    with new_directory(Path(outdir), overwrite=overwrite, kind="runs") as directory:
         common = (model, tuple(point_sources), settings.energy_threshold, seed, directory, layout)
         tasks = [_Task(row, table[row : row + 1], *common) for row in range(n_runs)]
         counts = np.zeros(n_runs, dtype=np.int64)

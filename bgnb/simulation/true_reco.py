@@ -14,7 +14,7 @@ from bgnb._util.errors import BgnbError, numbered
 from bgnb._util.settings_groups import options_of, with_settings
 from bgnb.files.gadf import write_image, write_model
 from bgnb.files.group_file import GROUPS_FILE, write_groups
-from bgnb.files.manifest import MANIFEST, manifest_of
+from bgnb.files.manifest import MANIFEST, Kind, manifest_of
 from bgnb.files.output_directory import check_target, new_directory, remove_tree, scratch_directory
 from bgnb.files.output_file import is_hidden, named_errors, write_file
 from bgnb.files.ownership import resolved
@@ -30,7 +30,7 @@ from bgnb.simulation.settings import TrueRecoSettings
 from bgnb.simulation.true_model import TrueModel, make_test_bg_cube_model
 
 _TEST_RUNS = 2
-_OURS = ("true", "reco", "dataset", "comparison")
+_OURS: dict[str, Kind] = {"true": "models", "reco": "models", "dataset": "runs", "comparison": "comparisons"}
 
 
 @with_settings(TrueRecoSettings, spectral_index=1.5)
@@ -122,18 +122,20 @@ def make_true_reco(
         true_model, (group,) = TrueModel(**parameters), reco.models.models
         altitude, azimuth = group.alt_pnt, group.az_pnt
         true = make_test_bg_cube_model(group.model.axes, altitude * u.deg, true_model, azimuth * u.deg)
-        with new_directory(out / "true", overwrite=overwrite) as directory:
+        with new_directory(out / "true", overwrite=overwrite, kind="models") as directory:
             for write, name in zip((write_model, write_image), reco.report.groups[0].files, strict=True):
                 write(true, directory / name, {"GROUP_ID": group_id, "ALT_PNT": altitude, "AZ_PNT": azimuth})
             write_groups(groups, directory / GROUPS_FILE)
             used = options_of(true_model) | {"group_id": group_id, "altitude_deg": altitude, "n_runs": len(table)}
             used |= {"observatory": observatory, "energy_threshold": threshold, "seed": seed}
             write_report(directory, {"settings": used})
-            with new_directory(out / "reco", overwrite=overwrite) as reco_directory:
+            with new_directory(out / "reco", overwrite=overwrite, kind="models") as reco_directory:
                 write_files(reco, reco_directory)
-                write_file(directory / MANIFEST, manifest_of(directory))  # all is written before one of both is published
+                write_file(
+                    directory / MANIFEST, manifest_of(directory, "models")
+                )  # all is written before one of both is published
     for name in ("comparison",) if keep_dataset else ("dataset", "comparison"):
-        check_target(out / name, overwrite=True)  # again, as for those that were replaced
+        check_target(out / name, overwrite=True, kind=_OURS[name])  # again, as for those that were replaced
         if (out / name).exists():  # of an earlier simulation
             remove_tree(resolved(out / name))
     return reco.report
@@ -161,8 +163,8 @@ def _check_output(out: Path, overwrite: bool) -> None:
     if foreign := sorted(names - {*_OURS}):
         ours = f"which is not one of {', '.join(_OURS)}"
         raise BgnbError("foreign-files", f"{out}: contains {foreign[0]}, {ours}; use another directory")
-    for name in _OURS:
-        check_target(out / name, overwrite=overwrite)
+    for name, kind in _OURS.items():
+        check_target(out / name, overwrite=overwrite, kind=kind)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from bgnb._util.settings_groups import options_of, with_settings
 from bgnb.cubes.exclusion_mask import SourceMask
 from bgnb.files.exclusion_regions import read_exclusions
 from bgnb.files.model_directory import read_models
-from bgnb.files.output_directory import check_target, new_directory, refuse_runs
+from bgnb.files.output_directory import check_target, new_directory
 from bgnb.files.output_file import write_file
 from bgnb.files.report_json import write_report
 from bgnb.observations.catalog import read_catalog
@@ -193,11 +193,9 @@ def check_runs(
     """
     if outdir is not None:
         require("plots")
-        check_target(Path(outdir), overwrite=overwrite)  # before reading
+        check_target(Path(outdir), overwrite=overwrite, kind="checks of runs")  # before reading
     models = read_models(modeldir)
     runs = open_runs(indir, scheme, **options_of(settings.reading)).with_on_error(settings.on_error)
-    if outdir is not None:
-        refuse_runs(Path(outdir), runs.folders())
     models.check_interpolable()
     catalog = read_catalog(settings.catalog)
     selection = select_runs(runs, settings.select, catalog, on_error=settings.on_error)
@@ -231,7 +229,9 @@ def check_runs(
         notes.append(f"runs.html shows {MAX_SHOWN} of {len(results)} runs, those with the lowest probabilities")
     checks = RunChecks(runs=tuple(results), false_alarm_rate=settings.false_alarm_rate, skipped=skipped, notes=tuple(notes))
     if outdir is not None:
-        with new_directory(Path(outdir), overwrite=overwrite, inputs=(Path(indir), Path(modeldir))) as directory:
+        with new_directory(
+            Path(outdir), overwrite=overwrite, kind="checks of runs", inputs=(Path(indir), Path(modeldir))
+        ) as directory:
             inputs = {"indir": str(indir), "scheme": scheme, "modeldir": str(modeldir)}
             write_report(directory, {"settings": inputs | settings.as_dict()} | checks.as_dict())
             write_file(directory / "runs.html", _page(checks).encode("utf-8", "replace"))

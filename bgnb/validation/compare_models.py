@@ -149,7 +149,7 @@ def compare_models(
         raise BgnbError("invalid-argument", f"positions must be {wanted}, got {positions}") from None
     common = common_groups(first, second)
     quantities, notes = [], list[str]()
-    with new_directory(Path(outdir), overwrite=overwrite, inputs=(first.path, second.path)) as directory:
+    with new_directory(Path(outdir), overwrite=overwrite, kind="comparisons", inputs=(first.path, second.path)) as directory:
         comparisons = _compared(first, second, common, checked_normalise(normalise), at_energies, at_positions)
         notes += _notes(comparisons)
         tasks = [

@@ -16,7 +16,7 @@ from bgnb._util.errors import DataError, command_line, enumerate_values
 from bgnb._util.progress import progress_bar
 from bgnb._util.settings_groups import options_of, with_settings
 from bgnb.cubes.event_cuts import RunCounts, add_pieces
-from bgnb.files.output_directory import check_target, new_directory, refuse_runs
+from bgnb.files.output_directory import check_target, new_directory
 from bgnb.files.output_file import write_file
 from bgnb.files.report_json import write_report
 from bgnb.observations.catalog import read_catalog
@@ -87,12 +87,10 @@ def inspect(
     'bgnb make-bg-cube-models runs GADF models --select all'
     """
     if outdir is not None:
-        check_target(Path(outdir), overwrite=overwrite)  # before reading
+        check_target(Path(outdir), overwrite=overwrite, kind="inspections")  # before reading
     catalog, reading = read_catalog(settings.catalog), settings.reading
     scheme = checked_scheme(scheme)
     runs = open_runs(indir, scheme, **options_of(reading))
-    if outdir is not None:
-        refuse_runs(Path(outdir), runs.folders())
     skipped = select_runs(runs, settings.select, catalog).skipped
     if isinstance(settings.select, tuple):
         runs = runs.subset(settings.select)
@@ -148,7 +146,7 @@ def inspect(
         command=_command(Path(indir), scheme, settings, rows, usable_with, simulated=not real),
     )
     if outdir is not None:
-        with new_directory(Path(outdir), overwrite=overwrite, inputs=(Path(indir),)) as directory:
+        with new_directory(Path(outdir), overwrite=overwrite, kind="inspections", inputs=(Path(indir),)) as directory:
             write_report(
                 directory, {"settings": {"indir": str(indir), "scheme": scheme} | settings.as_dict()} | result.as_dict()
             )

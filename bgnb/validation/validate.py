@@ -25,7 +25,7 @@ from bgnb.cubes.model_set import ModelSet
 from bgnb.cubes.prediction import point_rate, predicted_rate
 from bgnb.cubes.stack import stack_runs
 from bgnb.files.model_directory import read_models
-from bgnb.files.output_directory import check_target, new_directory, refuse_runs
+from bgnb.files.output_directory import check_target, new_directory
 from bgnb.files.output_file import write_file
 from bgnb.files.report_json import write_report
 from bgnb.observations.datastore import Runs, open_runs
@@ -106,11 +106,9 @@ def validate(
     """
     if outdir is not None:
         require("plots")
-        check_target(Path(outdir), overwrite=overwrite)  # before reading
+        check_target(Path(outdir), overwrite=overwrite, kind="validations")  # before reading
     models, on_error = read_models(modeldir), settings.prediction.on_error
     runs = open_runs(indir, scheme, **options_of(settings.prediction.reading)).with_on_error(on_error)
-    if outdir is not None:
-        refuse_runs(Path(outdir), runs.folders())
     selection, mask = select_and_mask(runs, settings.selection, settings.source_handling, on_error)
     with progress_bar(len(selection.kept), "run", progress) as bar:
         predictions, errors = _predict(models, runs, selection.kept, mask, settings.prediction, bar)
@@ -124,7 +122,9 @@ def validate(
     )
     validation = replace(validation, notes=(*notes, *_notes_on_rates(validation)))
     if outdir is not None:
-        with new_directory(Path(outdir), overwrite=overwrite, inputs=(Path(modeldir), Path(indir))) as directory:
+        with new_directory(
+            Path(outdir), overwrite=overwrite, kind="validations", inputs=(Path(modeldir), Path(indir))
+        ) as directory:
             inputs = {"modeldir": str(modeldir), "indir": str(indir), "scheme": scheme}
             _write(directory, validation.as_dict(), inputs | settings.as_dict(), {"": validation})
     return validation
@@ -184,10 +184,8 @@ def cross_validate(
     """
     if outdir is not None:
         require("plots")
-        check_target(Path(outdir), overwrite=overwrite)
+        check_target(Path(outdir), overwrite=overwrite, kind="validations")
     plan, folds = make_plan(settings.production(indir, scheme)), settings.folds
-    if outdir is not None:
-        refuse_runs(Path(outdir), plan.runs.folders())
     runs, members = plan.runs, {obs_id for group in plan.members.values() for obs_id in group}
     kept = [obs_id for obs_id in runs.obs_ids if obs_id in members]
     if len(kept) < 2:
@@ -223,7 +221,7 @@ def cross_validate(
             validations[size] = Validation(settings.prediction.grid.grid, tuple(predictions), errors, notes=all_notes)
     runs.check_unchanged()
     if outdir is not None:
-        with new_directory(Path(outdir), overwrite=overwrite, inputs=(Path(indir),)) as directory:
+        with new_directory(Path(outdir), overwrite=overwrite, kind="validations", inputs=(Path(indir),)) as directory:
             content = {"n_train": {str(size): validation.as_dict() for size, validation in validations.items()}}
             named = {f"_{size}_runs": validation for size, validation in validations.items()}
             _write(directory, content, {"indir": str(indir), "scheme": scheme} | settings.as_dict(), named)

@@ -11,7 +11,7 @@ from astropy.table import Table, vstack
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bgnb import DataError, make_bg_cube_models, open_runs, read_event_list
+from bgnb import DataError, make_bg_cube_models, merge, open_runs, read_event_list
 from tests.broken.directory import both, file_of, in_bytes, in_columns, in_hdus, in_header, in_index, in_row, with_column
 from tests.broken.test_faulty_runs import gti
 from tests.helpers.errors import raises
@@ -436,6 +436,19 @@ def test_unlikely_runs_do_not_count(indir, plausible_runs, tmp_path, change, cod
     assert any(f"allowed ({code})" in note for note in allowed.notes)
     with raises(code):
         make_bg_cube_models(indir, "GADF", tmp_path / "strict", on_error="fail", **SMALL)
+
+
+def test_unlikely_run_that_is_replaced_before_parts_are_merged(indir, tmp_path):
+    """The counts of a run that is removed are those that were counted, or parts are not merged."""
+    original = file_of(indir, 4).read_bytes()
+    in_columns(change=lambda table: table[::10])(indir)
+    for part in (1, 2):
+        make_bg_cube_models(indir, "GADF", tmp_path / f"part{part}", part=f"{part}/2", **SMALL)
+    for change in (lambda: file_of(indir, 4).write_bytes(original), lambda: in_columns(change=lambda t: t[::20])(indir)):
+        change()
+        with raises("changed", file_of(indir, 4), "since run 4 was counted"):
+            merge([tmp_path / "part1", tmp_path / "part2"], tmp_path / "models")
+    assert not (tmp_path / "models").exists()
 
 
 def in_good_time(start, stop):

@@ -64,7 +64,7 @@ def test_wrong_arguments_import_no_astropy(arguments, named):
 @pytest.mark.parametrize("arguments", _MAKING, ids=lambda arguments: arguments[0])
 def test_existing_outdir_is_refused_first(tmp_path, arguments):
     """An OUTDIR that exists is refused before the input is read, and Astropy and SciPy are imported."""
-    with new_directory(tmp_path / "out", overwrite=False) as directory:
+    with new_directory(tmp_path / "out", overwrite=False, kind="models") as directory:
         (directory / "file").touch()
     assert not {"astropy", "scipy"} & imports_of(*arguments, tmp_path / "out", status=2, error="[exists]")
 

@@ -130,7 +130,7 @@ def test_folder_of_another_user(modeldir, tmp_path, monkeypatch):
     (tmp_path / "link").symlink_to("own")
     notebook = prepare_notebook(modeldir, folder=tmp_path / "link")
     give_away(tmp_path, monkeypatch)
-    with raises("bad-target", tmp_path, "other users can write"):
+    with raises("bad-target", tmp_path, "belongs to another user"):
         prepare_notebook(modeldir, folder=tmp_path)
 
     def cannot_write(path, *_, **__):
@@ -141,7 +141,7 @@ def test_folder_of_another_user(modeldir, tmp_path, monkeypatch):
     with raises("not-writable", tmp_path / "explore.ipynb"):
         prepare_notebook(modeldir, folder=tmp_path)
     notebook.rename(tmp_path / "explore.ipynb")
-    with raises("bad-target", tmp_path, "other users can write"):  # JupyterLab would start there
+    with raises("bad-target", tmp_path, "belongs to another user"):  # JupyterLab would start there
         prepare_notebook(modeldir, folder=tmp_path)
 
 

@@ -152,7 +152,7 @@ def test_radial_backgrounds_are_read_again(tmp_path):
         assert [column.name for column in hdus["BACKGROUND"].columns[:4]] == ["ENERG_LO", "ENERG_HI", "THETA_LO", "THETA_HI"]
         assert (header["HDUCLAS4"], header["TDIM5"], header["CREF5"]) == (
             "BKG_2D",
-            "(6,8)",
+            "(6,9)",
             "(ENERG_LO:ENERG_HI,THETA_LO:THETA_HI)",
         )
         assert [header[name] for name in ("TIMEBASE", "ZEN_PNT", "GROUP_ID", "METHOD")] == ["ONTIME", 30.0, 4, "true"]

@@ -130,6 +130,8 @@ def test_region_files(tmp_path):
         # Longitudes that the package regions wraps without a warning.
         ("a.reg", "icrs\ncircle(10,20,1)\ncircle(83633,22.01,0.3)\n", ["line 3", "longitude", "83633"]),
         ("a.reg", "fk5; polygon( 83633.5d 22 84 22 83 23)\n", ["line 1", "longitude", "83633.5"]),
+        ("a.reg", "icrs\npolygon(83,22,83633,22,83,23)\n", ["line 2", "longitude", "83633"]),
+        ("a.reg", "icrs\ncircle(83633,22.01,0.3) # text={HESS image}\n", ["line 2", "longitude", "83633"]),
         ("a.crtf", "#CRTFv0\ncircle[[-400deg, 2deg], 3deg], coord=ICRS\n", ["line 2", "longitude", "-400"]),
         ("a.crtf", "#CRTFv0\ncircle[[1deg, 2deg], 3deg], coord=J2000 # source\n", ["line 2", "comment"]),
         ("a.crtf", "#CRTFv0\n\nbox [[82deg, 59deg], [84deg, 61deg]], coord=ICRS\n", ["line 3", "corners", "centerbox"]),

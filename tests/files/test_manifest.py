@@ -63,7 +63,7 @@ def test_manifest_without_sizes(models, tmp_path):
 @pytest.mark.slow
 def test_check_detects_each_bit(tmp_path):
     """Each changed bit of a file or of the manifest is detected, and a changed link."""
-    with new_directory(tmp_path / "out", overwrite=False) as directory:
+    with new_directory(tmp_path / "out", overwrite=False, kind="models") as directory:
         (directory / "folder").mkdir()
         (directory / "folder" / "file").write_bytes(b"some text")
         (directory / "link").symlink_to("folder")

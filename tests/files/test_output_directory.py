@@ -13,7 +13,7 @@ import pytest
 
 from bgnb._util import signals
 from bgnb.files.manifest import MANIFEST, check
-from bgnb.files.output_directory import new_directory, scratch_directory
+from bgnb.files.output_directory import check_before_start, new_directory, scratch_directory
 from bgnb.files.output_file import check_new_file, is_in, write_file
 from tests.helpers.errors import raises
 from tests.helpers.files import names
@@ -21,7 +21,7 @@ from tests.helpers.files import names
 
 def make(target: Path, *files: str, overwrite: bool = False) -> None:
     """Make a directory with some files."""
-    with new_directory(target, overwrite=overwrite) as directory:
+    with new_directory(target, overwrite=overwrite, kind="models") as directory:
         for name in files:
             (directory / name).write_text(name)
 
@@ -34,6 +34,24 @@ def test_only_listed_files_are_replaced(tmp_path):
     (tmp_path / "out" / "link").symlink_to(tmp_path)
     with raises("foreign-files", "out", "link"):
         make(tmp_path / "out", "d", overwrite=True)
+
+
+def test_content_of_another_kind_is_not_replaced(tmp_path):
+    """Runs and models are not replaced by other results, as after a slip in a command; damaged kinds are foreign."""
+    with new_directory(tmp_path / "out", overwrite=False, kind="runs") as directory:
+        (directory / "a").write_text("a")
+    for overwrite in (True, False):
+        with raises("foreign-files", "out: contains runs, which models do not replace"):
+            make(tmp_path / "out", "b", overwrite=overwrite)
+    assert check(tmp_path / "out") == {"a": None, MANIFEST: None}
+    check_before_start(tmp_path / "out", overwrite=True, kind=None)
+    manifest = tmp_path / "out" / MANIFEST
+    manifest.write_text(manifest.read_text().replace("runs", "models"))
+    make(tmp_path / "out", "b", overwrite=True)
+    manifest.write_text(manifest.read_text().replace('"models"', "3"))
+    assert "is damaged" in check(tmp_path / "out")[MANIFEST]
+    with raises("foreign-files", "out"):
+        make(tmp_path / "out", "c", overwrite=True)
 
 
 def test_manifest_of_others_is_foreign(tmp_path):
@@ -72,7 +90,7 @@ def test_file_added_meanwhile_is_kept(tmp_path):
     make(tmp_path / "out", "a")
     with (
         raises("foreign-files", "out", "late"),
-        new_directory(tmp_path / "out", overwrite=True),
+        new_directory(tmp_path / "out", overwrite=True, kind="models"),
     ):
         (tmp_path / "out" / "late").write_text("mine")
     assert (tmp_path / "out" / "late").read_text() == "mine"
@@ -192,7 +210,7 @@ def test_locks_are_not_required(tmp_path, monkeypatch):
     monkeypatch.setattr("bgnb.files.output_directory._exchange", lambda *_: False)
     with (
         raises("exists", "out"),
-        new_directory(tmp_path / "out", overwrite=False),
+        new_directory(tmp_path / "out", overwrite=False, kind="models"),
     ):
         make(tmp_path / "out", "fast")
     assert names(tmp_path / "out") == {"fast", MANIFEST}
@@ -211,7 +229,7 @@ def test_flushing_is_not_required(tmp_path, monkeypatch):
         raise OSError(problem, os.strerror(problem))
 
     monkeypatch.setattr("os.fsync", fsync)
-    with new_directory(tmp_path / "out", overwrite=False) as directory:
+    with new_directory(tmp_path / "out", overwrite=False, kind="models") as directory:
         write_file(directory / "a.txt", b"a")
     assert set(check(tmp_path / "out").values()) == {None}
     problem = errno.EIO
@@ -259,7 +277,7 @@ def test_other_spelling_of_input(tmp_path, monkeypatch):
     for outdir in ("RUNS", "Runs/models", "."):
         with (
             raises("bad-target", "contains the input"),
-            new_directory(tmp_path / outdir, overwrite=True, inputs=(tmp_path / "runs",)),
+            new_directory(tmp_path / outdir, overwrite=True, kind="models", inputs=(tmp_path / "runs",)),
         ):
             pass
     assert is_in(tmp_path / "RUNS" / "new", tmp_path / "runs")
@@ -283,7 +301,7 @@ def test_removed_partial_folder_is_an_error(tmp_path):
     """If the hidden folder is removed while it is filled, nothing appears."""
     with (
         raises("not-writable", "manifest.json", "No such file or directory"),
-        new_directory(tmp_path / "out", overwrite=False) as directory,
+        new_directory(tmp_path / "out", overwrite=False, kind="models") as directory,
     ):
         shutil.rmtree(directory)
     assert names(tmp_path) == set()
@@ -301,7 +319,7 @@ def test_failure_removes_new_parents_only(tmp_path):
     """If a directory cannot be made, the parents that were made for it are removed, unless they contain something."""
     (tmp_path / "old").mkdir()
     for target in (tmp_path / "a" / "b" / "out", tmp_path / "old" / "out"):
-        with pytest.raises(KeyError), new_directory(target, overwrite=False):
+        with pytest.raises(KeyError), new_directory(target, overwrite=False, kind="models"):
             raise KeyError
     assert names(tmp_path) == {"old"}
 
@@ -309,7 +327,7 @@ def test_failure_removes_new_parents_only(tmp_path):
         (tmp_path / "a" / "note").touch()
         raise KeyError
 
-    with pytest.raises(KeyError), new_directory(tmp_path / "a" / "b" / "out", overwrite=False):
+    with pytest.raises(KeyError), new_directory(tmp_path / "a" / "b" / "out", overwrite=False, kind="models"):
         add_and_fail()
     assert names(tmp_path / "a") == {"note"}
 

@@ -21,7 +21,7 @@ from tests.helpers.files import digests, give_away, names
 
 def make(target: Path, content: str = "new", *, overwrite: bool = False) -> None:
     """Make a directory with one file."""
-    with new_directory(target, overwrite=overwrite) as directory:
+    with new_directory(target, overwrite=overwrite, kind="models") as directory:
         (directory / "a").write_text(content)
 
 
@@ -66,7 +66,7 @@ def test_renamed_directories_are_not_removed(tmp_path, precious, mode, overwrite
     before = digests(precious)
     precious.chmod(mode)
     hidden = precious.rename(tmp_path / ".out.bgnb-partial")
-    with raises("foreign-files", hidden), new_directory(tmp_path / "out", overwrite=overwrite) as directory:
+    with raises("foreign-files", hidden), new_directory(tmp_path / "out", overwrite=overwrite, kind="models") as directory:
         (directory / "a").touch()
     assert digests(hidden) == before
     assert names(tmp_path) == {hidden.name, *(["out"] if overwrite else [])}
@@ -144,7 +144,7 @@ def test_links_of_others_are_refused(tmp_path, precious, monkeypatch, where):
     out = link / where
     for function in (
         lambda: make(out, overwrite=True),
-        lambda: check_before_start(out, overwrite=True),
+        lambda: check_before_start(out, overwrite=True, kind=None),
         lambda: only_writer(out / "out.ipynb").__enter__(),
         lambda: copy_notebooks(out),
         lambda: write_file(out / "file", b"content"),
@@ -267,14 +267,14 @@ def replace_by_pipe(path: Path) -> None:
 def test_changed_files_are_not_replaced(tmp_path, changed):
     """A directory with a file that was changed is not replaced, neither before nor after the work."""
     make(tmp_path / "out", "old")
-    with raises("foreign-files", "out: contains a, which"), new_directory(tmp_path / "out", overwrite=True):
+    with raises("foreign-files", "out: contains a, which"), new_directory(tmp_path / "out", overwrite=True, kind="models"):
         changed(tmp_path / "out" / "a")
     status = (tmp_path / "out" / "a").lstat()
 
     def never() -> None:
         raise AssertionError("the work has begun")
 
-    with raises("foreign-files", "out: contains a, which"), new_directory(tmp_path / "out", overwrite=True):
+    with raises("foreign-files", "out: contains a, which"), new_directory(tmp_path / "out", overwrite=True, kind="models"):
         never()
     assert (tmp_path / "out" / "a").lstat() == status
     assert names(tmp_path) == {"out"}

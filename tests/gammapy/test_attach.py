@@ -16,12 +16,15 @@ from bgnb import (
     TrueModel,
     attach,
     check_runs,
+    compare_models,
     cross_validate,
     inspect,
     make_bg_cube_models,
     make_epoch_models,
+    make_models,
     make_test_bg_cube_model,
     make_test_dataset,
+    merge,
     open_runs,
     read_background,
     read_event_list,
@@ -30,6 +33,7 @@ from bgnb import (
     validate,
     write_groups,
     write_model,
+    write_models,
 )
 from bgnb.cubes.prediction import point_rate, predicted_rate
 from bgnb.cubes.radial import radial_mean
@@ -262,32 +266,41 @@ def test_other_instruments_are_skipped(tmp_path):
 
 
 @pytest.mark.slow
-def test_overwrite_spares_runs_to_which_an_index_refers(tmp_path):
-    """A directory is not replaced by results of its own runs, also if they are read by way of another index."""
-    runs, models, store = (tmp_path / name for name in ("runs", "models", "store"))
+def test_overwrite_spares_runs_and_models(tmp_path):
+    """Runs are not replaced by results of theirs that are read by way of another index or links, nor models by results."""
+    runs, models, store, links = (tmp_path / name for name in ("runs", "models", "store", "links"))
     make_test_dataset(runs, n_runs=3, trigger_rate=5.0, seed=1)
-    settings = {"select": "all", "method": "classic"}
-    make_bg_cube_models(runs, "GADF", models, n_energy=4, n_fov=6, **settings)
+    settings = {"select": "all", "method": "classic", "n_energy": 4, "n_fov": 6}
+    production = make_models(runs, "GADF", **settings)
+    write_models(production, models)
     attach(models, runs, "GADF", store)
-    before = digests(runs)
-    calls = [
+    for part in (1, 2):
+        make_bg_cube_models(store, "GADF", tmp_path / f"part{part}", part=f"{part}/2", **settings)
+    links.mkdir()
+    for path in [*(runs / "data").iterdir(), *models.iterdir()]:
+        (links / path.name).symlink_to(path)
+    write_models(production, tmp_path / "other")
+    before = digests(tmp_path)
+    for_runs = [
         lambda: attach(models, store, "GADF", runs, overwrite=True),
         lambda: make_bg_cube_models(store, "GADF", runs, overwrite=True, **settings),
+        lambda: make_bg_cube_models(links, "FILES", runs, overwrite=True, **settings),
         lambda: make_epoch_models(store, "GADF", runs, "OBJECT", overwrite=True, **settings),
+        lambda: merge([tmp_path / "part1", tmp_path / "part2"], runs, overwrite=True),
+        lambda: write_models(production, runs, overwrite=True),
         lambda: check_runs(store, "GADF", models, runs, overwrite=True),
         lambda: inspect(store, "GADF", runs, overwrite=True),
         lambda: validate(models, store, "GADF", runs, overwrite=True),
         lambda: cross_validate(store, "GADF", runs, overwrite=True, folds=2, select="all"),
     ]
-    for call in calls:
-        with raises("bad-target", runs, "runs that are read"):
+    for call in for_runs:
+        with raises("foreign-files", runs, "contains runs, which"):
             call()
-    assert digests(runs) == before
-    runs.rename(tmp_path / "elsewhere")
-    runs.mkdir()
-    (runs / "data").symlink_to("data")  # a link to itself
-    with raises("no-counts", "symbolic links"):
-        make_bg_cube_models(store, "GADF", models, overwrite=True, **settings)
+    with raises("foreign-files", models, "contains models, which comparisons do not replace"):
+        compare_models(links, tmp_path / "other", models, overwrite=True)
+    with raises("foreign-files", models, "contains models, which backgrounds do not replace"):
+        attach(tmp_path / "other", store, "GADF", models, overwrite=True)
+    assert digests(tmp_path) == before
 
 
 def test_overwrite_replaces_the_store(models, tmp_path):
@@ -338,8 +351,8 @@ def test_events_outside_the_good_time_are_noted(models, tmp_path):
     outside = int(np.count_nonzero(cut["events"]["TIME"] > start + 900))
     assert outside > 10
     (note,) = [note for note in notes if "good time" in note and "Gammapy" in note]
-    assert note.startswith(f"{outside} of 100 events")
-    assert note.endswith(": run 2")
+    assert note.startswith(f"{outside} of 50 events")
+    assert "%) of run 2 lie outside" in note
     notes = attach(models, write_gadf(tmp_path / "good", [good]), "GADF", tmp_path / "other").notes
     assert not [note for note in notes if "good time" in note]
 

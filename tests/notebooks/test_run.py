@@ -1,6 +1,7 @@
 """Notebooks of bgnb and of users, executed by papermill."""
 
 import asyncio
+import errno
 import gc
 import json
 import os
@@ -122,7 +123,10 @@ def test_failed_notebook_begins_with_error(tmp_path):
     assert "An Exception was encountered" in failed.cells[0].source
     assert "ZeroDivisionError" in (tmp_path / "out.failed.ipynb").read_text()
     assert names(tmp_path) == {"n.ipynb", "out.failed.ipynb", "out.ipynb"}
-    run_notebook(notebook(tmp_path / "n.ipynb", "print('well')"), tmp_path / "out.ipynb")
+    failed.cells[-2].source = "1 / 1"  # corrected there
+    nbformat.write(failed, tmp_path / "out.failed.ipynb")
+    run_notebook(tmp_path / "out.failed.ipynb", tmp_path / "out.ipynb")
+    assert nbformat.read(tmp_path / "out.ipynb", as_version=4).cells[-1].outputs[0].text == "after\n"
     assert not (tmp_path / "out.failed.ipynb").exists()
 
 
@@ -308,6 +312,18 @@ def test_names_that_are_no_text_fail(tmp_path, monkeypatch):
         run_notebook(path, tmp_path / "out.ipynb")
     assert names(tmp_path) == {"n.ipynb", bad, "models"}
     assert names(there) == {"n.ipynb", "models"}
+
+
+def test_other_place_without_space(tmp_path, monkeypatch):
+    """A place outside the temporary folder that is full, such as a home, is named."""
+
+    def execute(*_: object) -> None:
+        raise OSError(errno.EDQUOT, "Disk quota exceeded", "/home/u/kernel.json")
+
+    monkeypatch.setattr("bgnb.notebooks.run._execute", execute)
+    with raises("notebook-failed", "/home/u/kernel.json", "quota", kind=NotebookError) as caught:
+        run_notebook(notebook(tmp_path / "n.ipynb", "1"), tmp_path / "out.ipynb")
+    assert "TMPDIR" not in str(caught.value)
 
 
 def test_notebook_that_is_not_written_is_failure(tmp_path, monkeypatch):

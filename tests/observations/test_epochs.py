@@ -69,6 +69,9 @@ def test_times_in_fits(runs, tmp_path):
         table.write(tmp_path / "epochs.fits", overwrite=True)
         with raises("invalid-argument", "epochs.fits", key):
             Epochs.read(tmp_path / "epochs.fits", runs)
+    for reference in (0, 0.0, "0"):
+        table.meta = {"MJDREF": reference, "TIMESYS": "tt"}
+        assert [*Epochs.from_table(table, "table").periods] == ["x"]
     table = Table({"EPOCH": ["x"], "START": ["2004-05-01"], "STOP": ["2005-05-01"]}, meta={"TIMESYS": "UTC"})
     table.write(tmp_path / "epochs.fits", overwrite=True)  # as text, to which it does not apply
     assert [*Epochs.read(tmp_path / "epochs.fits", runs).periods] == ["x"]

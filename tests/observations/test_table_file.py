@@ -243,14 +243,21 @@ def test_names_and_frames_of_a_votable_that_are_ambiguous(tmp_path):
 
 
 def test_several_tables_in_a_file(tmp_path):
-    """Of catalogues, such as 4FGL and that of the HGPS, the first table is used; other files with several are refused."""
+    """Of catalogues, such as that of the HGPS, the first table is used if it states extensions; others are refused."""
     tables = [Table({"RA": [ra], "DEC": [22.0]}) for ra in (83.0, 10.0)]
     fits.HDUList([fits.PrimaryHDU(), *map(fits.table_to_hdu, tables)]).writeto(tmp_path / "sources.fits")
     votable = VOTableFile()
     votable.resources.append(Resource())
     votable.resources[0].tables.extend(VOTableFile.from_table(table).get_first_table() for table in tables)
     votable.to_xml(str(tmp_path / "sources.vot"))
-    assert bgnb.read_catalog(tmp_path / "sources.fits")["RA"].tolist() == [83.0]
+    with raises("bad-catalog", "sources.fits", "several tables"):  # such as 4FGL, with the extensions in another one
+        bgnb.read_catalog(tmp_path / "sources.fits")
+    columns = {"Source_Name": ["Vela Junior", "point"], "GLON": [266.28, 10] * u.deg, "GLAT": [-1.24, 0] * u.deg}
+    tables[0] = Table(columns | {"Size": [60, np.nan] * u.arcmin})
+    fits.HDUList([fits.PrimaryHDU(), *map(fits.table_to_hdu, tables)]).writeto(tmp_path / "hgps.fits")
+    catalog = bgnb.read_catalog(tmp_path / "hgps.fits")
+    assert (catalog["NAME"].tolist(), catalog["EXTENSION"].tolist()) == (["Vela Junior", "point"], [1, 0])
+    assert bgnb.read_catalog(Table({"RA": [83.0], "DEC": [22.0], "Size": [5.0] * u.kpc}))["EXTENSION"].tolist() == [0]
     with raises("bad-catalog", "sources.vot", "several tables"):
         bgnb.read_catalog(tmp_path / "sources.vot")
     with raises("bad-region", "sources.fits", "several tables"):
@@ -260,6 +267,8 @@ def test_several_tables_in_a_file(tmp_path):
 def test_names_in_csv(tmp_path):
     """Names that are numbers are text as it is written, whatever the case of the name of the column."""
     (tmp_path / "sources.csv").write_text("RA,DEC,Name\n83.6,22.0,007\n10,20,1e3\n")
+    assert bgnb.read_catalog(tmp_path / "sources.csv")["NAME"].tolist() == ["007", "1e3"]
+    (tmp_path / "sources.csv").write_text('\n"RA", "DEC", "NAME"\n83.6,22.0,"007"\n10,20,"1e3"\n')  # as R and pandas write
     assert bgnb.read_catalog(tmp_path / "sources.csv")["NAME"].tolist() == ["007", "1e3"]
 
 

@@ -164,7 +164,7 @@ def test_merge_into_the_runs(two_parts, tmp_path):
     """The directory of runs, which only the parts name, is neither replaced nor used for the models."""
     with raises("bad-target", "in/models", "contains the input"):
         merge(two_parts, "in/models")
-    with new_directory(tmp_path / "copy", overwrite=False) as directory:  # as simulated runs, which bgnb can replace
+    with new_directory(tmp_path / "copy", overwrite=False, kind="models") as directory:  # as bgnb replaces it
         shutil.copytree("in", directory, dirs_exist_ok=True)
     before = digests(tmp_path / "copy")
     (tmp_path / "in").unlink()
@@ -237,7 +237,7 @@ def test_parts_with_a_manifest_of_other_content(two_parts, tmp_path, change):
         described = json.loads((part / "part.json").read_text())
         (part / "part.json").write_text(json.dumps(described | {"settings": {}}))
     (part / "manifest.json").unlink()
-    (part / "manifest.json").write_bytes(manifest_of(part))
+    (part / "manifest.json").write_bytes(manifest_of(part, "counts"))
     with raises(code, *words):
         merge(two_parts, "models")
     assert not (tmp_path / "models").exists()

@@ -1,6 +1,7 @@
 """Production of models, from the command line and from Python."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import bgnb
 from bgnb import Runs, check_runs, cross_validate, make_bg_cube_models, read_groups, read_model, validate
 from tests.helpers.commands import error_of, output_of
 from tests.helpers.errors import raises
-from tests.helpers.files import digests
+from tests.helpers.files import digests, names
 from tests.helpers.run_files import run, write_gadf, write_hess
 
 SMALL = ["--select", "all", "--n-energy", "6", "--n-fov", "10"]
@@ -70,6 +71,9 @@ def test_runs_that_are_replaced_while_they_are_read(tmp_path, monkeypatch, schem
 
     def add_file():
         (indir / "note.txt").touch()
+        for path in indir.glob("*index*"):  # as a backup does
+            path.chmod(0o640)
+            os.link(path, tmp_path / f"{len(names(tmp_path))} {path.name}")
 
     def exchange():
         for old, new in ((indir, tmp_path / "aside"), (other, indir), (tmp_path / "aside", other)):

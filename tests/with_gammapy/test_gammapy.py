@@ -20,7 +20,10 @@ from gammapy.maps import MapAxis, WcsGeom
 from gammapy.utils.coordinates import FoVAltAzFrame, FoVICRSFrame
 
 from bgnb import (
+    CubeAxes,
+    TrueModel,
     make_bg_cube_models,
+    make_test_bg_cube_model,
     make_test_dataset,
     open_runs,
     read_event_list,
@@ -28,7 +31,9 @@ from bgnb import (
     write_background_2d,
     write_model,
 )
+from bgnb.cubes.prediction import point_rate
 from bgnb.cubes.radial import radial_mean
+from bgnb.gammapy import to_irf
 from bgnb.observations.coordinates import FieldOfView, Site
 from tests.helpers.files import changed_file
 from tests.helpers.models import AXES, asymmetric_model
@@ -64,6 +69,23 @@ def test_gammapy_reads_radial_background(tmp_path):
     theta, values = radial_mean(model.rate)
     np.testing.assert_allclose(theirs.axes["offset"].edges.to_value("deg"), theta.value)
     np.testing.assert_allclose(theirs.quantity.to_value("MeV-1 s-1 sr-1"), values.value * model.live_fraction, rtol=1e-6)
+
+
+def test_radial_background_ends_at_the_field_of_view():
+    """Gammapy repeats the last ring of a radial background; bgnb's is so narrow that this adds nothing."""
+    axes = CubeAxes.regular(n_energy=8, n_fov=10, fov_max=2 * u.deg)
+    rate = make_test_bg_cube_model(axes, "70 deg", TrueModel(sigma=3.0)).rate
+    geom = WcsGeom.create(width=6, binsz=0.1, axes=[MapAxis.from_energy_edges(axes.energy)])
+    pointing = FixedPointingInfo(fixed_icrs=geom.center_skydir)
+    time = {"ontime": 100 * u.s, "time_start": Time("2020-01-01")}
+    background = to_irf(point_rate(rate), kind="bkg_2d").pad(1, mode="edge", axis_name="offset")  # as MapDatasetMaker does
+    predicted = make_map_background_irf(pointing, bkg=background, geom=geom, oversampling=10, **time).data
+    offset = geom.to_image().separation(geom.center_skydir).deg
+    assert predicted[:, offset > 2.1].sum() == 0
+    theta, values = radial_mean(rate)
+    solid_angle = 2 * np.pi * -np.diff(np.cos(theta)) * u.sr
+    expected = (values @ solid_angle * np.diff(axes.energy) * 100 * u.s).to_value("")
+    np.testing.assert_allclose(predicted.sum(axis=(1, 2)), expected, rtol=0.02)
 
 
 def test_prediction_from_model_file(tmp_path):
