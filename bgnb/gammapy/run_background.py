@@ -28,6 +28,9 @@ from bgnb.observations.event_list import EventList, RunFiles
 from bgnb.observations.event_reader import read_event_list, read_events_header
 from bgnb.observations.fits_table import FitsTable
 
+# Maximum rotation of the field of view for a background in ALTAZ, deg.
+_MAX_ROTATION = 45.0
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RunBackground:
@@ -190,9 +193,18 @@ def _frame(fovalign: FovAlign, header: FitsTable, run: EventList, in_altaz: bool
 
     Gammapy interprets all backgrounds of runs of H.E.S.S. DR1 as REVERSE_LON_RADEC. It
     averages ALTAZ backgrounds from the start of the first good time interval as if there were
-    no gaps; it does so with the intervals of the file, of which bgnb may have used a part.
+    no gaps; it does so with the intervals of the file, of which bgnb may have used a part. It computes
+    them at each degree of rotation, which takes minutes and gigabytes for runs near the zenith.
     """
     if (header.get("CREATOR"), header.get("HDUVERS")) == HESS_DR1_WRITER:
         return REVERSED
     is_whole = len(run.gti) == run.n_gti_stated == 1 and abs(run.time_cut) < 1
-    return fovalign if in_altaz and is_whole else "RADEC"
+    return fovalign if in_altaz and is_whole and _rotation(run) < _MAX_ROTATION else "RADEC"
+
+
+def _rotation(run: EventList) -> float:
+    """Return the angle by which the field of view rotates during the good time of a run, deg."""
+    view, (seconds, _) = run.field_of_view, run.good_seconds(60.0)
+    ra, dec = view.sky_position("RADEC", np.zeros(1), np.ones(1), np.zeros(1))
+    detx, dety = view.detxy("ALTAZ", ra, dec, seconds)
+    return float(np.degrees(np.ptp(np.unwrap(np.arctan2(detx, dety)))))

@@ -342,6 +342,15 @@ def test_background_follows_the_altitude(tmp_path, monkeypatch, gti):
     assert np.abs(of_middle / expected - 1).max() > 0.1
 
 
+@pytest.mark.parametrize(("altitude", "fovalign"), [((70, 72), "ALTAZ"), ((88, 89), "RADEC")])
+def test_frame_of_runs_near_the_zenith(tmp_path, altitude, fovalign):
+    """Gammapy would compute a background in ALTAZ at each degree of a rotation that is fast near the zenith."""
+    model_directory(tmp_path / "models", "ALTAZ")
+    make_test_dataset(tmp_path / "runs", n_runs=1, trigger_rate=2.0, alt_range=altitude, az_range=(90, 270))
+    attach(tmp_path / "models", tmp_path / "runs", "GADF", tmp_path / "store", norm="model")
+    assert background(tmp_path / "store", 1)[1] == fovalign
+
+
 def test_events_outside_the_good_time_are_noted(models, tmp_path):
     """Gammapy counts events outside the good time intervals, for which there is no background."""
     good = run(4, 50)
