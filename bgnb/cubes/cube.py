@@ -297,3 +297,20 @@ class Cube:
 
     def __repr__(self) -> str:
         return f"Cube({self.axes}, unit: {self.quantity.unit})"
+
+
+def checked_rate(name: str, rate: object) -> Cube:
+    """Return a rate, in `RATE_UNIT`.
+
+    Raises
+    ------
+    BgnbError
+        If it is not a cube, or its unit does not convert; the message names the argument.
+    """
+    if not isinstance(rate, Cube):
+        advice = "; give its rate" if hasattr(rate, "rate") else ""
+        raise BgnbError("invalid-argument", f"{name} must be of the type Cube, got {type(rate).__name__}{advice}")
+    try:
+        return Cube(rate.axes, rate.quantity.to(RATE_UNIT))
+    except u.UnitConversionError:
+        raise BgnbError("bad-unit", f"{name} must be in {RATE_UNIT}, got '{rate.quantity.unit}'") from None

@@ -11,7 +11,7 @@ from bgnb._util.arrays import Bools
 from bgnb._util.checks import check_type
 from bgnb._util.errors import BgnbError
 from bgnb.cubes.camera import CameraEdge
-from bgnb.cubes.cube import RATE_UNIT, Cube, CubeAxes
+from bgnb.cubes.cube import Cube, CubeAxes, checked_rate
 from bgnb.cubes.method import find_method, methods
 from bgnb.cubes.stack import Stack
 
@@ -61,21 +61,15 @@ class BackgroundModel:
     edge: CameraEdge | None = None
 
     def __post_init__(self) -> None:
-        check_type("rate", self.rate, Cube)
         check_type("stack", self.stack, Stack)
+        object.__setattr__(self, "rate", checked_rate("rate", self.rate))
         if self.error is not None:
-            check_type("error", self.error, Cube)
+            object.__setattr__(self, "error", checked_rate("error", self.error))
         if self.rate.axes != self.stack.axes or (self.error is not None and self.error.axes != self.rate.axes):
             axes = f"{self.rate.axes!r} and {self.stack.axes!r}"
             raise BgnbError("axes-mismatch", f"rate, error and stack of a model need the same axes, got {axes}")
         if self.stack.runs:
             object.__setattr__(self, "live_fraction", self.stack.live_fraction)
-        for name, cube in (("rate", self.rate), ("error", self.error)):
-            if cube is not None:
-                try:
-                    object.__setattr__(self, name, Cube(cube.axes, cube.quantity.to(RATE_UNIT)))
-                except u.UnitConversionError as error:
-                    raise BgnbError("bad-unit", f"the {name} of a model must be in {RATE_UNIT}: {error}") from None
 
     @property
     def axes(self) -> CubeAxes:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bgnb._util.arrays import Bools, Floats, quotient
 from bgnb._util.checks import check_type, checked_choice
-from bgnb.cubes.cube import FLOOR, LEAST_RATE, RATE_UNIT, Cube, CubeAxes
+from bgnb.cubes.cube import FLOOR, LEAST_RATE, RATE_UNIT, Cube, CubeAxes, checked_rate
 
 #: Interpolation of a rate between the centres of its bins.
 Interpolation = Literal["none", "gammapy"]
@@ -66,7 +66,7 @@ def predicted_rate(rate: Cube, axes: CubeAxes, interpolation: Interpolation = "n
     >>> round(float(predicted.sum() / (rate.quantity * rate.axes.bin_volume).sum().value), 6)
     1.0
     """
-    check_type("rate", rate, Cube)
+    rate = checked_rate("rate", rate)
     check_type("axes", axes, CubeAxes)
     if checked_interpolation(interpolation) == "none":
         overlaps = [
@@ -120,7 +120,7 @@ def point_rate(rate: Cube) -> Cube:
     """
     from scipy.ndimage import minimum_filter1d
 
-    check_type("rate", rate, Cube)
+    rate = checked_rate("rate", rate)
     mean = rate.quantity.to_value(RATE_UNIT)
     smooth = mean > 10 * FLOOR * mean.max(axis=(1, 2), keepdims=True)
     point = mean

@@ -9,7 +9,7 @@ from astropy import units as u
 
 from bgnb._util.checks import checked_choice
 from bgnb._util.errors import BgnbError
-from bgnb.cubes.cube import LEAST_RATE, RATE_UNIT, Cube, CubeAxes
+from bgnb.cubes.cube import LEAST_RATE, RATE_UNIT, Cube, CubeAxes, checked_rate
 from bgnb.cubes.radial import cube_of_radial, radial_mean
 from bgnb.files.background_tables import REVERSED, mirrored
 from bgnb.observations.coordinates import FovAlign, checked_fovalign
@@ -58,9 +58,7 @@ def to_irf(rate: Cube, fovalign: str | None = None, *, kind: str = "bkg_3d") -> 
     from gammapy.irf import Background2D, Background3D
     from gammapy.maps import MapAxis
 
-    if not isinstance(rate, Cube):
-        advice = "; give its rate" if hasattr(rate, "rate") else ""
-        raise BgnbError("invalid-argument", f"rate must be a bgnb.Cube, got {type(rate).__name__}{advice}")
+    rate = checked_rate("rate", rate)
     energy = MapAxis.from_energy_edges(rate.axes.energy)
     if checked_choice("kind", kind, ("bkg_3d", "bkg_2d")) == "bkg_2d":
         theta, values = radial_mean(rate)

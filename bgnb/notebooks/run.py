@@ -110,7 +110,7 @@ def run_notebook(
     check_kernel_limits()
     source_date()  # kernels with an invalid one never answer
     check_names(source, target)
-    _check_outdir({name: each.default for name, each in declared.items()} | values)
+    _check_outdir({name: each.default for name, each in declared.items()} | values, target)
     shown = Path(output).with_name(failed.name)
     with only_writer(target), temporary_folder() as folder:
         check_names(partial := folder / "executed.ipynb")
@@ -163,13 +163,15 @@ def check_names(*paths: Path) -> None:
             raise BgnbError("invalid-argument", f"{path}: {text}") from None
 
 
-def _check_outdir(values: Mapping[str, Any]) -> None:
-    """Refuse, before a notebook is run, a directory ``outdir`` that it could not make or replace.
+def _check_outdir(values: Mapping[str, Any], target: Path) -> None:
+    """Refuse, before a notebook is run, a directory ``outdir`` that it could not make or replace, or in which it would lie.
 
     Those that bgnb made may also be in ``outdir``, such as true and reco.
     """
     if isinstance(values.get("outdir"), str) and isinstance(values.get("overwrite"), bool):
         outdir = Path(values["outdir"])
+        if is_in(target.resolve(), outdir.resolve()):
+            raise BgnbError("bad-target", f"{target}: lies in {outdir}, which the notebook makes; use a path outside it")
         for directory in [manifest.parent for manifest in sorted(outdir.glob(f"*/{MANIFEST}"))] or [outdir]:
             check_target(directory, overwrite=values["overwrite"], kind=None)
 

@@ -87,6 +87,16 @@ def test_point_rates_of_power_law_and_gradient():
     np.testing.assert_allclose(point_rate(means).quantity.value, steep.quantity.value, rtol=1e-5)
 
 
+def test_what_is_no_rate_is_refused():
+    """A model instead of its rate, and a cube of counts, are refused with advice."""
+    counts = Cube(AXES, np.ones(AXES.shape) * u.m)
+    for function in (point_rate, lambda rate: predicted_rate(rate, AXES)):
+        with raises("invalid-argument", "rate", "give its rate"):
+            function(asymmetric_model())
+        with raises("bad-unit", "rate", "'m'"):
+            function(counts)
+
+
 def test_an_unknown_interpolation_is_refused():
     with raises("unknown-choice", "interpolation", "cubic", "none, gammapy"):
         predicted_rate(smooth_rate(AXES), OTHER, "cubic")

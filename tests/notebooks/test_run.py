@@ -467,6 +467,15 @@ while not Path({str(go_on)!r}).exists():
     assert first.result().exists()
 
 
+def test_output_in_the_directory_that_is_made(tmp_path, monkeypatch):
+    """A notebook cannot lie in the directory that it makes, which contains files of bgnb only."""
+    monkeypatch.chdir(tmp_path)
+    for output in ("new/out.ipynb", "new/folder/out.ipynb"):
+        with raises("bad-target", output, "lies in new"):
+            run_notebook("simulate_dataset", output, {"outdir": "new"})
+    assert names(tmp_path) == set()
+
+
 @pytest.mark.parametrize("name", ["make_bg_cube_models", "true_reco", "compare_models", "validate", "simulate_dataset"])
 def test_existing_outdir_is_refused_first(tmp_path, name):
     """A directory that the notebook would have to replace is refused before the kernel starts, and no notebook is kept."""
