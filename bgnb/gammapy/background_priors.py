@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 BIN_ERROR = 0.001
 # Standard deviation below which a tilt is due to rounding.
 _NO_TILT = 1e-6
+# Fraction of the largest number of predicted counts in an energy bin below which a bin has none.
+_NO_COUNTS = 1e-9
 # Relative difference of the edges of the same energy bins, which Gammapy stacks, due to rounding and to other units.
 _SAME_EDGE = 1e-6
 _COLUMNS = ("BKG_ENERGY", "BKG_COUNTS", "BKG_COV", "BKG_COV_MODELS")
@@ -292,7 +294,8 @@ def _norm_and_tilt(dataset: MapDataset, errors: BackgroundErrors) -> Any:
         model = PowerLawNormSpectralModel()
         model.freeze()
         return model
-    design = np.stack([np.ones_like(x), -x], axis=1) if np.count_nonzero(errors.counts) > 1 else np.ones((len(x), 1))
+    has_counts = errors.counts > _NO_COUNTS * errors.counts.max()
+    design = np.stack([np.ones_like(x), -x], axis=1) if np.count_nonzero(has_counts) > 1 else np.ones((len(x), 1))
     weighted = design.T * errors.counts
     project = np.linalg.solve(weighted @ design, weighted)
     covariance = project @ errors.covariance @ project.T

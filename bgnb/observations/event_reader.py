@@ -14,7 +14,7 @@ from bgnb._util.checks import check_type
 from bgnb._util.errors import DataError, located
 from bgnb.observations import tolerances
 from bgnb.observations.consistency_checks import CLASSES, check_obs_id, check_run
-from bgnb.observations.coordinates import Site, is_orientation_predicted
+from bgnb.observations.coordinates import Site, is_orientation_predicted, separation
 from bgnb.observations.event_list import EventList, HduLocation, RunFiles
 from bgnb.observations.event_selection import EventSelection
 from bgnb.observations.file_checks import check_files
@@ -27,6 +27,7 @@ from bgnb.observations.gadf_keywords import (
     factor_to,
     is_simulated,
     mjdref_tt,
+    named_site,
     site_of,
     stated_site,
     time_unit,
@@ -134,7 +135,7 @@ def _read(files: RunFiles) -> tuple[EventList, Track | None, FitsTable]:
     del tables["EVENTS"]
     events, (time, ra, dec, energy) = _valid_events(events, required, findings)
     del required
-    site, pointings = _site(events, files), tables.get(_POINTING)
+    site, pointings = _site(events, files, findings), tables.get(_POINTING)
     if track := track_of(files, events, pointings, mjdref, site, good.intervals):
         ra_pnt, dec_pnt = track(float(good.intervals[[0, -1], [0, 1]].mean()))
     else:
@@ -187,14 +188,20 @@ def _fingerprint(energy: Floats) -> int:
     return total % (1 << 64) >> 1
 
 
-def _site(events: FitsTable, files: RunFiles) -> Site:
+def _site(events: FitsTable, files: RunFiles, findings: Findings) -> Site:
     """Return the location of the observatory, which does not matter if altitude and azimuth are not computed."""
     try:
-        return site_of(events)
+        site = site_of(events)
     except DataError:
         if files.reading.pointing != "header":
             raise
         return Site(0.0, 0.0, 0.0)
+    named = named_site(events)
+    if named and (distance := separation(site.lon, site.lat, named.lon, named.lat)) > tolerances.SITE:
+        name = str(events.get("TELESCOP", "")).strip() or "the observatory"
+        where = f"the site of the header ({site.lon:g} deg east, {site.lat:g} deg north) is {distance:.0f} deg from {name}"
+        findings.note(f"{where}; it is used for altitude and azimuth; check GEOLON and GEOLAT")
+    return site
 
 
 def _refuse_ambiguous(tables: Mapping[str, FitsTable], columns: Collection[str], findings: Findings) -> None:

@@ -158,14 +158,19 @@ def site_of(events: Header) -> Site:
     pointing = next((header for header in read_headers(events.path) if header.name.upper() == "POINTING"), None)
     if pointing and (site := stated_site(pointing)):
         return site
-    names = [str(events.get(keyword, "")) for keyword in ("OBSERVATORY_NAME", "TELESCOP", "INSTRUME")]
-    if site := site_by_name(*names, f"{names[1]} {names[2]}"):
+    if site := named_site(events):
         return site
     keywords = "GEOLON, GEOLAT and ALTITUDE (or OBSGEO-L, -B, -H, or OBSGEO-X, -Y, -Z)"
     missing = f"the location of the observatory is unknown: {keywords} are missing or 0, also in HDU POINTING and the index"
     names_of_sites = f"one of the names {', '.join(OBSERVATORIES)} as TELESCOP"
     advice = f"add these keywords, or {names_of_sites}, to the header of the events or index, or use --pointing header"
-    raise events.error("unknown-site", f"{missing}, and TELESCOP is {names[1]!r}; {advice}")
+    raise events.error("unknown-site", f"{missing}, and TELESCOP is {str(events.get('TELESCOP', ''))!r}; {advice}")
+
+
+def named_site(events: Header) -> Site | None:
+    """Return the location of the observatory or instrument that a header names; None if it is not known."""
+    names = [str(events.get(keyword, "")) for keyword in ("OBSERVATORY_NAME", "TELESCOP", "INSTRUME")]
+    return site_by_name(*names, f"{names[1]} {names[2]}")
 
 
 def altaz_in(header: Header) -> tuple[float, float] | None:

@@ -22,6 +22,8 @@ POINTING, OTHER_FIELD = 0.1, 5.0
 ALTAZ = 2.5
 #: Distance, deg, from which on the stated altitude and azimuth are those of another time or site.
 OTHER_SKY = 15.0
+#: Maximum distance, deg, of the site that a header states from that of the instrument that it names.
+SITE = 1.0
 #: Maximum difference, deg, between offsets of events from the pointing and those of DETX and DETY (medians).
 DETXY = 0.1
 #: Maximum distance of the median position of events from the pointing, deg, and in units of their median offset from it.

@@ -15,7 +15,7 @@ from bgnb import DataError, make_bg_cube_models, merge, open_runs, read_event_li
 from tests.broken.directory import both, file_of, in_bytes, in_columns, in_hdus, in_header, in_index, in_row, with_column
 from tests.broken.test_faulty_runs import gti
 from tests.helpers.errors import raises
-from tests.helpers.run_files import ONTIME, TSTART, run, write_gadf
+from tests.helpers.run_files import ONTIME, SITE, TSTART, run, write_gadf
 
 N_EVENTS, LIVETIME, DEADC = 3000, 0.9 * ONTIME, 0.9
 RUNS = (2, 4, 8)
@@ -400,6 +400,16 @@ def test_pointing_of_the_header(indir, tmp_path):
     assert report.settings["fovalign"] == "RADEC"
     with raises("conflicting-arguments", "fovalign"):
         make_bg_cube_models(indir, "GADF", tmp_path / "altaz", pointing="header", fovalign="ALTAZ", **SMALL)
+
+
+def test_site_that_is_not_that_of_the_instrument(indir):
+    """A sign that is missing or a longitude that counts to the west, which changes altitudes, is noted."""
+    for site, distance in (({"GEOLAT": 23.2717778}, 47), ({"GEOLON": -16.5002222}, 30)):
+        in_header(TELESCOP="H.E.S.S.", **site)(indir)
+        (note,) = [note for note in read(indir, pointing="computed").notes if "the site" in note]
+        assert f"is {distance} deg from H.E.S.S." in note
+        in_header(**SITE)(indir)
+    assert not [note for note in read(indir).notes if "the site" in note]
 
 
 def outcome(report):

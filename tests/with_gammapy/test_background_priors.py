@@ -195,9 +195,10 @@ def test_no_tilt_without_its_error():
     assert EDGES[0] < spectrum.reference.value < EDGES[-1]
 
 
-def test_no_tilt_in_a_single_bin():
-    """If one bin has counts, its error is that of the norm."""
-    errors = make_errors(counts=np.array([0, 0, 0, 30.0, 0]))
+@pytest.mark.parametrize("others", [0, 1e-25])
+def test_no_tilt_in_a_single_bin(others):
+    """If one bin has counts, its error is that of the norm; the others may have the least rate instead of zero."""
+    errors = make_errors(counts=np.array([others, others, others, 30.0, others]))
     (model,) = set_background_priors(make_dataset(errors)).models
     assert model.parameters["norm"].prior.sigma.value == pytest.approx(np.sqrt(errors.covariance[3, 3]))
     assert model.parameters["tilt"].frozen
