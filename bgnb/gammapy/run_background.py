@@ -199,7 +199,7 @@ def _frame(fovalign: FovAlign, header: FitsTable, run: EventList, in_altaz: bool
     if (header.get("CREATOR"), header.get("HDUVERS")) == HESS_DR1_WRITER:
         return REVERSED
     is_whole = len(run.gti) == run.n_gti_stated == 1 and abs(run.time_cut) < 1
-    return fovalign if in_altaz and is_whole and _rotation(run) < _MAX_ROTATION else "RADEC"
+    return fovalign if in_altaz and is_whole and (fovalign == "RADEC" or _rotation(run) < _MAX_ROTATION) else "RADEC"
 
 
 def _rotation(run: EventList) -> float:

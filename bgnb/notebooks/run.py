@@ -90,7 +90,7 @@ def run_notebook(
     parameters = {} if parameters is None else parameters
     check_type("parameters", parameters, Mapping)
     values = {str(name): value for name, value in parameters.items()}
-    source, target = find_notebook(notebook), Path(output).absolute()
+    source, target = find_notebook(notebook), Path.cwd() / output  # kernels need the current directory
     declared = notebook_parameters(source)
     if unknown := sorted(values.keys() - declared.keys()):
         names = enumerate_values([shortened(name) for name in unknown])

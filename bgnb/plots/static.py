@@ -30,7 +30,7 @@ _DASHES = {"solid": "-", "dashed": "--", "dotted": ":"}
 #: Colour of a polygon without a value.
 _NO_AREA = "#f0f0f0"
 #: Width of a panel over the font size: minimum, minimum beside others, and by default.
-_MIN_WIDTH, _MIN_WIDTH_IN_ROW, _DEFAULT_WIDTH = 14, 20, 33
+_MIN_WIDTH, _MIN_WIDTH_IN_ROW, _DEFAULT_WIDTH = 18, 20, 33
 #: Maximum width of a page, inches.
 _MAX_PAGE = 60
 #: Maximum number of pixels along a side of a PNG.
@@ -109,7 +109,7 @@ def to_png(
     Raises
     ------
     BgnbError
-        If a panel does not exist, the font size or the resolution is out of range, or a panel would be narrower than 14 times
+        If a panel does not exist, the font size or the resolution is out of range, or a panel would be narrower than 18 times
         the font size.
     """
     dpi = _checked_dpi((90 if width is None else 300) if dpi is None else dpi)

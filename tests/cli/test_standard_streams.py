@@ -150,11 +150,16 @@ def test_names_of_files_send_nothing_to_the_terminal(making):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("arguments", ["{making}", "run-notebook explore x.ipynb", "copy-notebooks here", "check models"])
+@pytest.mark.parametrize(
+    "arguments",
+    ["{making}", "run-notebook explore x.ipynb", "run-notebook explore {there}", "copy-notebooks here", "check models"],
+)
 def test_removed_directory_is_one_line(making, tmp_path, arguments):
     """In a directory that was removed, a command that needs it ends with one line."""
     (tmp_path / "here").mkdir()
-    command = arguments.format(making=making[0].removeprefix("bgnb ").replace(str(making[1]), "out"))
+    command = arguments.format(
+        making=making[0].removeprefix("bgnb ").replace(str(making[1]), "out"), there=tmp_path / "x.ipynb"
+    )
     done = in_shell(f"cd '{tmp_path / 'here'}'; rmdir ../here; bgnb {command}", env=os.environ | {"PYTHONPATH": str(ROOT)})
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()

@@ -53,6 +53,16 @@ def test_copied_python_restores_state(modeldir, pair, runs, monkeypatch):
     assert eval(last, values).selected == explored.selected
 
 
+@pytest.mark.parametrize("font_size", [5, 10])
+def test_narrowest_pictures_are_legible(tmp_path, font_size):
+    """All panels of a dashboard fit the smallest width that is accepted, without a warning of Matplotlib."""
+    write_model(make_test_bg_cube_model(CubeAxes.regular(n_energy=8, n_fov=10)), tmp_path / "bg_cube_model_group3_table.fits")
+    with pytest.raises(bgnb.BgnbError) as caught:
+        to_png(explore_models(tmp_path).view, width=0.1, font_size=font_size)
+    lowest = float(re.search(r"width must be ([\d.]+) to", str(caught.value))[1])
+    assert imread(BytesIO(to_png(explore_models(tmp_path).view, width=lowest, font_size=font_size))).size
+
+
 def table_of(view):
     """Read the table of a view."""
     return list(csv.DictReader(StringIO("".join(line for line in view.to_csv().splitlines(True) if line[0] != "#"))))

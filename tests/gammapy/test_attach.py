@@ -253,14 +253,14 @@ def test_other_instruments_are_skipped(tmp_path):
     arguments = {"alt_edges": [0, 90], "az_edges": [0, 360], "n_energy": 3, "n_fov": 4}
     make_bg_cube_models(write_gadf(tmp_path / "in", [run(2, 50)]), "GADF", tmp_path / "models", **arguments)
     assert read_group_model(tmp_path / "models", 0).stack.telescop == "HESS"
-    other = write_gadf(tmp_path / "other", [run(3, 50, TELESCOP="VERITAS")])
+    other = write_gadf(tmp_path / "other", [run(3, 50, TELESCOP="FACT")])
     for use in (attach, validate):
-        with raises("mixed-instruments", "models", "run 3", "VERITAS", "HESS", "TELESCOP"):
+        with raises("mixed-instruments", "models", "run 3", "FACT", "HESS", "TELESCOP"):
             use(tmp_path / "models", other, "GADF", tmp_path / "out", on_error="fail")
-    with raises("no-runs", "models: run 3 is of VERITAS", other):
+    with raises("no-runs", "models: run 3 is of FACT", other):
         attach(tmp_path / "models", other, "GADF", tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    runs = [run(number, 50, TELESCOP=name) for number, name in ((3, None), (4, "H.E.S.S."), (5, "VERITAS"))]
+    runs = [run(number, 50, TELESCOP=name) for number, name in ((3, None), (4, "H.E.S.S."), (5, "FACT"))]
     report = attach(tmp_path / "models", write_gadf(tmp_path / "mixed", runs), "GADF", tmp_path / "out")
     assert (report.obs_ids, list(report.faults)) == ([3, 4], [5])
 
@@ -349,6 +349,14 @@ def test_frame_of_runs_near_the_zenith(tmp_path, altitude, fovalign):
     make_test_dataset(tmp_path / "runs", n_runs=1, trigger_rate=2.0, alt_range=altitude, az_range=(90, 270))
     attach(tmp_path / "models", tmp_path / "runs", "GADF", tmp_path / "store", norm="model")
     assert background(tmp_path / "store", 1)[1] == fovalign
+
+
+def test_runs_whose_times_are_placeholders(tmp_path):
+    """With the pointing of the header, backgrounds are in RADEC, as the models must be."""
+    model_directory(tmp_path / "models", "RADEC")
+    indir = write_gadf(tmp_path / "in", [run(2, 50, ALT_PNT=75.0, AZ_PNT=30.0)])
+    attach(tmp_path / "models", indir, "GADF", tmp_path / "store", norm="model", pointing="header")
+    assert background(tmp_path / "store", 2)[1] == "RADEC"
 
 
 def test_events_outside_the_good_time_are_noted(models, tmp_path):

@@ -91,7 +91,7 @@ def test_letters_are_complete():
     assert max(arms) < 1.6 * min(arms)
 
 
-@pytest.mark.parametrize("width", [1.8, 3.0, 5.0])
+@pytest.mark.parametrize("width", [2.3, 3.0, 5.0])
 def test_texts_in_small_maps_do_not_touch(width):
     """Texts that would overlap are omitted, but not those of the compass and of the chosen group."""
     groups = ObservationGroups([30, 35, 40, 45, 50, 55, 60, 65, 70, 90] * u.deg, [-90, 90, 270] * u.deg)
@@ -267,7 +267,7 @@ def test_stated_minimum_width_is_accepted(font_size):
     with pytest.raises(BgnbError) as caught:
         to_svg(view(), width=0.1, font_size=font_size)
     lowest = float(re.search(r"width must be ([\d.]+) to", str(caught.value))[1])
-    assert lowest < 14 * font_size / 72 + 0.02
+    assert lowest < 18 * font_size / 72 + 0.02
     _choose_sizes(1, lowest, font_size)
 
 
@@ -275,7 +275,7 @@ def test_stated_minimum_width_is_accepted(font_size):
 def test_smallest_sizes_are_legible():
     """The narrowest panel with the largest font is drawn without warnings, and a view without panels as well."""
     for panels in (["image"], ["spectrum"], ["map"]):
-        assert to_png(view(), width=14 * 40 / 72 + 0.01, font_size=40, panels=panels)
+        assert to_png(view(), width=18 * 40 / 72 + 0.01, font_size=40, panels=panels)
     assert imread(BytesIO(to_png(View("Nothing", "", {})))).shape[0] > 100
 
 
