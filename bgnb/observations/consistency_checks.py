@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 
 from bgnb._util.arrays import median, order_of
 from bgnb.observations import tolerances
-from bgnb.observations.coordinates import date_of, separation
+from bgnb.observations.coordinates import date_of, separation, sun_altitude
 from bgnb.observations.event_list import EventList, RunFiles
 from bgnb.observations.findings import Findings
 from bgnb.observations.fits_table import FitsTable
 from bgnb.observations.gadf_keywords import column_in, factor_to, time_unit
-from bgnb.observations.moving_runs import unusual_mode
 from bgnb.observations.run_pointing import check_altaz, check_tracking, sample_rows
 from bgnb.observations.run_times import elapsed_good_time
 
@@ -78,8 +77,6 @@ def check_run(
         raise table.error("bad-gti", "no event lies in a good time interval; do EVENTS and GTI have the same MJDREF?")
     _check_energies(table, run, findings)
     _check_frame(table)
-    if not moving:
-        _check_mode(files, table, findings)
     _check_positions(table, run, findings)
     _check_duplicates(table, run, findings)
     if not moving:
@@ -87,6 +84,7 @@ def check_run(
         check_tracking(table, pointings, run, findings)
     _check_threshold(table, run, findings)
     _note_dates(table, run, findings)
+    _note_daylight(run, findings)
     if not moving:
         _check_detxy(table, run, findings)
     _note_steps(run, findings)
@@ -202,6 +200,12 @@ def _note_dates(table: FitsTable, run: EventList, findings: Findings) -> None:
             findings.note(f"{keyword} is on {shown}, but by MJDREF, TIMESYS and GTI the run begins on {date_of(start)}")
 
 
+def _note_daylight(run: EventList, findings: Findings) -> None:
+    """Note a run that, by its times and site, was taken by day."""
+    if run.altaz_pnt is None and (altitude := sun_altitude(run.mjd_middle, run.site)) > tolerances.SUN:
+        findings.note(f"by time and site, the Sun is {altitude:.0f} deg above the horizon; check times, MJDREFI and the site")
+
+
 def _note_classes(table: FitsTable, findings: Findings) -> None:
     """Note a run whose events are of several types or classes."""
     for name in CLASSES:
@@ -243,13 +247,6 @@ def _check_frame(table: FitsTable) -> None:
     if system in _OTHER_FRAMES or (system == "FK5" and equinox not in (0.0, 2000.0)):
         stated = f"{system}{f' of {equinox:g}' * (equinox > 0)} ({f'{keyword}, ' * bool(keyword)}EQUINOX)"
         raise table.error("unsupported-frame", f"positions are in {stated}; only ICRS and FK5 of J2000 are supported")
-
-
-def _check_mode(files: RunFiles, table: FitsTable, findings: Findings) -> None:
-    """Check that the run tracks one position."""
-    if mode := unusual_mode(files, table):
-        text = f"OBS_MODE is {mode}; only runs that track a fixed position are supported"
-        findings.refuse(table.error("unsupported-mode", text))
 
 
 def _check_duplicates(table: FitsTable, run: EventList, findings: Findings) -> None:

@@ -41,15 +41,29 @@ def unusual_mode(files: RunFiles, events: FitsTable) -> str:
 
 
 def track_of(
-    files: RunFiles, events: FitsTable, pointings: FitsTable | None, mjdref: float, site: Site, gti: Floats
+    files: RunFiles,
+    events: FitsTable,
+    pointings: FitsTable | None,
+    mjdref: float,
+    site: Site,
+    gti: Floats,
+    findings: Findings,
 ) -> Track | None:
     """Return the pointing (ICRS, deg) as a function of mission time, s; None for runs that track a position.
 
     A run with OBS_MODE = DRIFT has the altitude and azimuth in its header. Others need HDU POINTING with the columns TIME,
     RA_PNT and DEC_PNT for all of the good time ``gti``, between whose rows positions are interpolated.
+
+    Raises
+    ------
+    DataError
+        If a run does not track a position, and the pointing at each time is not known.
     """
-    mode = unusual_mode(files, events)
+    if not (mode := unusual_mode(files, events)):
+        return None
     if mode not in MOVING or "unsupported-mode" in files.reading.allow:
+        text = f"OBS_MODE is {mode}; only runs that track a fixed position are supported"
+        findings.refuse(events.error("unsupported-mode", text))
         return None
     if pointings is not None and {"TIME", "RA_PNT", "DEC_PNT"} <= pointings.columns.keys():
         time = times_of(pointings, mjdref)
@@ -66,6 +80,8 @@ def track_of(
     if mode == "DRIFT" and {"ALT_PNT", "AZ_PNT"} <= events.cards.keys():
         altitude, azimuth = events.number("ALT_PNT"), events.number("AZ_PNT")
         return lambda at: pointing_radec(altitude, azimuth, mjdref + at / 86400, site)
+    missing = "HDU POINTING does not state the pointing from its start to its end (columns TIME, RA_PNT, DEC_PNT)"
+    findings.refuse(events.error("unsupported-mode", f"OBS_MODE is {mode}, and {missing}"))
     return None
 
 

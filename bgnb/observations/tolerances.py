@@ -24,6 +24,8 @@ ALTAZ = 2.5
 OTHER_SKY = 15.0
 #: Maximum distance, deg, of the site that a header states from that of the instrument that it names.
 SITE = 1.0
+#: Maximum altitude of the Sun, deg; telescopes observe when it is well below the horizon.
+SUN = 0.0
 #: Maximum difference, deg, between offsets of events from the pointing and those of DETX and DETY (medians).
 DETXY = 0.1
 #: Maximum distance of the median position of events from the pointing, deg, and in units of their median offset from it.

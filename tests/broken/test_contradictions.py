@@ -1,13 +1,15 @@
 """Plausible runs whose statements contradict each other: resolved with a note, or refused with the option that overrules."""
 
+import re
 import shutil
 
 import numpy as np
 import pytest
 from astropy import units as u
-from astropy.coordinates import SkyCoord, SkyOffsetFrame
+from astropy.coordinates import AltAz, EarthLocation, SkyCoord, SkyOffsetFrame, get_sun
 from astropy.io import fits
 from astropy.table import Table, vstack
+from astropy.time import Time
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -410,6 +412,19 @@ def test_site_that_is_not_that_of_the_instrument(indir):
         assert f"is {distance} deg from H.E.S.S." in note
         in_header(**SITE)(indir)
     assert not [note for note in read(indir).notes if "the site" in note]
+
+
+def test_run_by_day_is_noted(indir):
+    """Times that are six hours off are noted, if no altitude and azimuth in the file contradict them."""
+    later = 0.00074287 + 0.25
+    both(in_header(MJDREFF=later), in_header("GTI", MJDREFF=later))(indir)
+    (note,) = [note for note in read(indir, pointing="computed").notes if "Sun" in note]
+    location = EarthLocation(lon=SITE["GEOLON"] * u.deg, lat=SITE["GEOLAT"] * u.deg, height=SITE["ALTITUDE"] * u.m)
+    middle = Time(51910 + later + (TSTART + ONTIME / 2) / 86400, format="mjd", scale="tt")
+    altitude = get_sun(middle).transform_to(AltAz(obstime=middle, location=location)).alt.deg
+    assert altitude > 3
+    assert float(re.search(r"the Sun is (\d+) deg", note)[1]) == pytest.approx(altitude, abs=0.6)
+    assert not [note for note in read(indir, 2).notes if "Sun" in note]
 
 
 def outcome(report):

@@ -103,6 +103,10 @@ def test_raster_runs_need_pointings(tmp_path):
     with fits.open(path) as hdus:
         fits.HDUList([*hdus, pointings]).writeto(path, overwrite=True)
     pieces = read_pieces(open_runs(indir, "GADF").files(2))
+    with changed_file(path) as hdus:  # a minute too short
+        hdus["POINTING"].data["TIME"] = np.minimum(hdus["POINTING"].data["TIME"], TSTART + ONTIME - 60)
+    with raises("unsupported-mode", "OBS_MODE is RASTER, and HDU POINTING does not state the pointing", "RA_PNT"):
+        read_pieces(open_runs(indir, "GADF").files(2))
     _, x, y = drift_run(2)
     found = np.concatenate([np.stack(piece.detxy("ALTAZ")) for piece in pieces], axis=1)
     np.testing.assert_allclose(found, [x, y], atol=0.05)
