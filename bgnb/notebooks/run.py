@@ -27,6 +27,8 @@ from bgnb.notebooks.temporary import temporary_folder
 _RUNNING: dict[Path, Any] = {}
 # Name of the file beside the unfinished notebook for what a kernel writes to standard error.
 _KERNEL_ERRORS = "kernel-errors"
+# Tag of cells on an error, which papermill removes when the notebook is executed again.
+_MARK = "papermill-error-cell-tag"
 
 
 class NotebookError(BgnbError):
@@ -259,7 +261,7 @@ def _keep_failed(partial: Path, content: Any, source: Path, failed: Path, error:
     content = _unfinished(partial) or content
     if not isinstance(error, PapermillExecutionError):  # this one papermill writes itself
         text = f"**The execution of this notebook failed:**\n\n    {reason}"
-        content.cells.insert(0, new_markdown_cell(text))
+        content.cells.insert(0, new_markdown_cell(text, metadata={"tags": [_MARK]}))
     _write(content, source, failed)
 
 

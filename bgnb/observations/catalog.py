@@ -36,9 +36,9 @@ def read_catalog(catalog: str | Path | Table | None = None) -> Table:
     catalog : path or `~astropy.table.Table`, optional
         A table, or a file of one (FITS, VOTable, ECSV or CSV), with columns RA and DEC (ICRS), or GLON and
         GLAT (galactic), in deg if no unit is stated, and optionally EXTENSION (radius, deg; empty for a
-        point source) and NAME. The names of the H.E.S.S. Galactic plane survey, Size (with a unit) and
-        Source_Name, are recognized as well. Of several tables in a FITS file, the first is read if it states
-        extensions. By default the catalogue included in bgnb: the known TeV sources of gamma-cat (2018-07).
+        point source) and NAME, or Size and Source_Name as in the H.E.S.S. Galactic plane survey. Of several
+        tables in a FITS file, the first is read if it states extensions. By default the catalogue included in
+        bgnb: the known TeV sources of gamma-cat (2018-07).
 
     Returns
     -------
@@ -101,13 +101,18 @@ def _checked_catalog(table: Table, where: str) -> Table:
         catalog["RA"], catalog["DEC"] = _from_galactic(catalog["RA"], catalog["DEC"])
     elif suspicion := not_in_degrees(columns, np.asarray(catalog["RA"]), np.asarray(catalog["DEC"])):
         raise BgnbError("bad-catalog", f"{where}: {suspicion}")
-    size = columns.get("SIZE")
-    is_angle = size is not None and getattr(size, "unit", None) is not None and size.unit.is_equivalent("deg")
-    extensions = columns.get("EXTENSION", size if is_angle else np.zeros(len(table)))
-    catalog["EXTENSION"] = _degrees(extensions, "EXTENSION", catalog["NAME"], (0, 180), where, empty=0.0)  # a point source
+    extension = "EXTENSION" if "EXTENSION" in columns or not _is_angle(columns.get("SIZE")) else "SIZE"
+    extensions = columns.get(extension, np.zeros(len(table)))
+    catalog["EXTENSION"] = _degrees(extensions, extension, catalog["NAME"], (0, 180), where, empty=0.0)  # a point source
     for name in ("RA", "DEC", "EXTENSION"):
         catalog[name].unit = "deg"
     return catalog
+
+
+def _is_angle(column: Any) -> bool:
+    """Return true for a column whose unit is an angle or not stated."""
+    unit = getattr(column, "unit", None)
+    return column is not None and (unit is None or unit.is_equivalent("deg"))
 
 
 def _names(column: Any, n_sources: int) -> list[str]:

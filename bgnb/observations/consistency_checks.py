@@ -84,7 +84,7 @@ def check_run(
         check_tracking(table, pointings, run, findings)
     _check_threshold(table, run, findings)
     _note_dates(table, run, findings)
-    _note_daylight(run, findings)
+    _note_daylight(table, run, findings)
     if not moving:
         _check_detxy(table, run, findings)
     _note_steps(run, findings)
@@ -200,9 +200,16 @@ def _note_dates(table: FitsTable, run: EventList, findings: Findings) -> None:
             findings.note(f"{keyword} is on {shown}, but by MJDREF, TIMESYS and GTI the run begins on {date_of(start)}")
 
 
-def _note_daylight(run: EventList, findings: Findings) -> None:
-    """Note a run that, by its times and site, was taken by day."""
-    if run.altaz_pnt is None and (altitude := sun_altitude(run.mjd_middle, run.site)) > tolerances.SUN:
+def _is_of_gammapy(table: FitsTable) -> bool:
+    """Return true for events that the MapDatasetEventSampler of Gammapy simulated."""
+    return str(table.get("ORIGIN", "")).strip() == "Gammapy"
+
+
+def _note_daylight(table: FitsTable, run: EventList, findings: Findings) -> None:
+    """Note a real run that, by its times and site, was taken by day."""
+    if run.simulated or run.altaz_pnt is not None or _is_of_gammapy(table):
+        return
+    if (altitude := sun_altitude(run.mjd_middle, run.site)) > tolerances.SUN:
         findings.note(f"by time and site, the Sun is {altitude:.0f} deg above the horizon; check times, MJDREFI and the site")
 
 
@@ -303,7 +310,7 @@ def _check_detxy(table: FitsTable, run: EventList, findings: Findings) -> None:
 
     mirrored = min(distance(-1, 1), distance(1, -1), distance(-1, -1))
     if mirrored < 0.1 and distance(1, 1) > 3 * mirrored + 0.1:
-        if mirrored == distance(-1, 1) and str(table.get("ORIGIN", "")).strip() == "Gammapy":  # MapDatasetEventSampler
+        if mirrored == distance(-1, 1) and _is_of_gammapy(table):
             findings.note("DETX increases to the east, as in simulations by Gammapy; it is computed from RA", requested=True)
             return
         advice = "if RA and DEC are right, remove these columns, which bgnb does not need"

@@ -196,11 +196,10 @@ def _site(events: FitsTable, files: RunFiles, findings: Findings) -> Site:
         if files.reading.pointing != "header":
             raise
         return Site(0.0, 0.0, 0.0)
-    named = named_site(events)
+    named = None if files.reading.pointing == "header" else named_site(events)
     if named and (distance := separation(site.lon, site.lat, named.lon, named.lat)) > tolerances.SITE:
-        name = str(events.get("TELESCOP", "")).strip() or "the observatory"
-        where = f"the site of the header ({site.lon:g} deg east, {site.lat:g} deg north) is {distance:.0f} deg from {name}"
-        findings.note(f"{where}; it is used for altitude and azimuth; check GEOLON and GEOLAT")
+        where = f"the site ({site.lon:g} deg east, {site.lat:g} deg north) is {distance:.0f} deg from that of the instrument"
+        findings.note(f"{where}; altitude and azimuth are computed for the former; check GEOLON, GEOLAT and TELESCOP")
     return site
 
 

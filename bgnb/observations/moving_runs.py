@@ -81,6 +81,8 @@ def track_of(
         altitude, azimuth = events.number("ALT_PNT"), events.number("AZ_PNT")
         return lambda at: pointing_radec(altitude, azimuth, mjdref + at / 86400, site)
     missing = "HDU POINTING does not state the pointing from its start to its end (columns TIME, RA_PNT, DEC_PNT)"
+    if mode == "DRIFT":
+        missing += ", nor the header ALT_PNT and AZ_PNT"
     findings.refuse(events.error("unsupported-mode", f"OBS_MODE is {mode}, and {missing}"))
     return None
 
@@ -127,7 +129,10 @@ def cut_into_pieces(run: EventList, events: FitsTable, track: Track, findings: F
         where = {"ra_pnt": ra_pnt, "dec_pnt": dec_pnt, "gti": gti[None], "livetime": microseconds / MICROSECONDS}
         parts.append(replace(run, **columns, **where, time_cut=0.0))
     _check_track(parts, events, findings)
-    return parts
+    findings.note(
+        "only sources near RA_PNT and DEC_PNT are noticed, although the run moves; use --sources mask", requested=True
+    )
+    return [replace(part, notes=(*part.notes, *findings.notes)) for part in parts]
 
 
 def _check_track(parts: list[EventList], events: FitsTable, findings: Findings) -> None:

@@ -29,7 +29,7 @@ _MANY_FIELDS = re.compile(rb"TFIELDS = {1,20}[1-9]\d{3}")
 # Names of the formats in Astropy, of those whose size is limited.
 _FORMATS = ("fits", "votable", "ascii.ecsv", "ascii.csv")
 # Columns of text, in which CSV may contain names such as 007 or 2004.10.
-_NAMES = ("EPOCH", "NAME")
+_NAMES = ("EPOCH", "NAME", "SOURCE_NAME")
 # First bytes of the formats that Astropy would decompress, without a maximum size.
 _COMPRESSED = (MAGIC, b"BZh", b"\xfd7zXZ", b"PK\3\4", b"\x1f\x9d")
 

@@ -409,9 +409,12 @@ def test_site_that_is_not_that_of_the_instrument(indir):
     for site, distance in (({"GEOLAT": 23.2717778}, 47), ({"GEOLON": -16.5002222}, 30)):
         in_header(TELESCOP="H.E.S.S.", **site)(indir)
         (note,) = [note for note in read(indir, pointing="computed").notes if "the site" in note]
-        assert f"is {distance} deg from H.E.S.S." in note
+        assert f"is {distance} deg from that of the instrument" in note
         in_header(**SITE)(indir)
     assert not [note for note in read(indir).notes if "the site" in note]
+    in_header(TELESCOP="VERITAS")(indir)
+    assert [note for note in read(indir).notes if "the site" in note]
+    assert not [note for note in read(indir, pointing="header").notes if "the site" in note]
 
 
 def test_run_by_day_is_noted(indir):
@@ -424,6 +427,9 @@ def test_run_by_day_is_noted(indir):
     altitude = get_sun(middle).transform_to(AltAz(obstime=middle, location=location)).alt.deg
     assert altitude > 3
     assert float(re.search(r"the Sun is (\d+) deg", note)[1]) == pytest.approx(altitude, abs=0.6)
+    for each in ({"ORIGIN": "Gammapy"}, {"ORIGIN": "", "OBJECT": "simulated"}):
+        in_header(**each)(indir)
+        assert not [note for note in read(indir, pointing="computed").notes if "Sun" in note]
     assert not [note for note in read(indir, 2).notes if "Sun" in note]
 
 

@@ -132,7 +132,7 @@ def test_full_disk_keeps_older_groups(models, tmp_path, monkeypatch):
     def fail(source, output, *_, **__):
         raise BgnbError("not-writable", f"{output}: cannot be written: No space left on device")
 
-    with new_directory(tmp_path / "out", overwrite=False, kind="models") as directory:
+    with new_directory(tmp_path / "out", overwrite=False, kind="notebooks") as directory:
         (directory / "group1.html").write_text("old")
     monkeypatch.setattr(group_reports, "run_notebook", fail)
     with raises("not-writable", tmp_path / "out" / "group"):

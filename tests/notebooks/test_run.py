@@ -145,9 +145,14 @@ def test_timeout_or_dead_kernel_is_failure(tmp_path, cell, timeout, word):
     with raises("notebook-failed", word, "out.failed.ipynb", kind=NotebookError):
         run_notebook(path, tmp_path / "out.ipynb", timeout=timeout)
     assert not (tmp_path / "out.ipynb").exists()
-    first = nbformat.read(tmp_path / "out.failed.ipynb", as_version=4).cells[0]
-    assert first.cell_type == "markdown"
-    assert word in first.source
+    failed = nbformat.read(tmp_path / "out.failed.ipynb", as_version=4)
+    assert failed.cells[0].cell_type == "markdown"
+    assert word in failed.cells[0].source
+    if timeout:  # corrected there, it shows no error
+        failed.cells[2].source = "1"
+        nbformat.write(failed, tmp_path / "out.failed.ipynb")
+        run_notebook(tmp_path / "out.failed.ipynb", tmp_path / "out.ipynb")
+        assert nbformat.read(tmp_path / "out.ipynb", as_version=4).cells[0].cell_type == "code"
 
 
 @pytest.mark.slow

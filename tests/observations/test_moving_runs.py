@@ -47,6 +47,7 @@ def test_drift_runs_are_cut_into_pieces(tmp_path):
     assert sum(piece.livetime for piece in pieces) == pytest.approx(1502, abs=1e-6)
     found = np.concatenate([np.stack(piece.detxy("ALTAZ")) for piece in pieces], axis=1)
     np.testing.assert_allclose(found, [x, y], atol=0.05)
+    assert all("--sources mask" in "; ".join(piece.notes) for piece in pieces)
     assert max(abs(piece.field_of_view.pointing_altaz(np.zeros(1))[0][0] - ALTITUDE) for piece in pieces) < 0.01
     with raises("unsupported-mode", "DRIFT", "models"):
         read_event_list(files)

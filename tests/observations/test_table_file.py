@@ -257,7 +257,9 @@ def test_several_tables_in_a_file(tmp_path):
     fits.HDUList([fits.PrimaryHDU(), *map(fits.table_to_hdu, tables)]).writeto(tmp_path / "hgps.fits")
     catalog = bgnb.read_catalog(tmp_path / "hgps.fits")
     assert (catalog["NAME"].tolist(), catalog["EXTENSION"].tolist()) == (["Vela Junior", "point"], [1, 0])
-    assert bgnb.read_catalog(Table({"RA": [83.0], "DEC": [22.0], "Size": [5.0] * u.kpc}))["EXTENSION"].tolist() == [0]
+    for unit, extension in ((u.kpc, 0), (u.dimensionless_unscaled, 0), (None, 5)):
+        table = Table({"RA": [83.0], "DEC": [22.0], "Size": [5.0]}, units={"Size": unit})
+        assert bgnb.read_catalog(table)["EXTENSION"].tolist() == [extension]
     with raises("bad-catalog", "sources.vot", "several tables"):
         bgnb.read_catalog(tmp_path / "sources.vot")
     with raises("bad-region", "sources.fits", "several tables"):
@@ -268,6 +270,8 @@ def test_names_in_csv(tmp_path):
     """Names that are numbers are text as it is written, whatever the case of the name of the column."""
     (tmp_path / "sources.csv").write_text("RA,DEC,Name\n83.6,22.0,007\n10,20,1e3\n")
     assert bgnb.read_catalog(tmp_path / "sources.csv")["NAME"].tolist() == ["007", "1e3"]
+    (tmp_path / "sources.csv").write_text("Source_Name,RA,DEC\n0534.10,83.6,22.0\n")
+    assert bgnb.read_catalog(tmp_path / "sources.csv")["NAME"].tolist() == ["0534.10"]
     (tmp_path / "sources.csv").write_text('\n"RA", "DEC", "NAME"\n83.6,22.0,"007"\n10,20,"1e3"\n')  # as R and pandas write
     assert bgnb.read_catalog(tmp_path / "sources.csv")["NAME"].tolist() == ["007", "1e3"]
 
