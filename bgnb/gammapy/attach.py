@@ -163,7 +163,7 @@ def attach(
         Directory to make.
     {settings}
     overwrite : bool
-        Replace ``outdir`` if bgnb made it.
+        Replace ``outdir`` if bgnb made it, with a data store.
     workers : int or `concurrent.futures.Executor`, optional
         Number of processes on this machine, or an executor, see `make_models`. The files are bit-identical regardless
         of the number of processes.

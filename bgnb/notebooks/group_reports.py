@@ -62,7 +62,7 @@ def run_groups(
     timeout : float, optional
         Maximum duration of a cell in s.
     overwrite : bool
-        Replace ``outdir``, if bgnb made it.
+        Replace ``outdir`` if bgnb made it, with notebooks.
     progress : bool, optional
         Show a progress bar over the groups; by default on a terminal only.
 

@@ -88,7 +88,7 @@ def make_epoch_models(
         column of the index of runs whose values are the names of the epochs.
     {settings}
     overwrite : bool
-        Replace ``outdir`` if bgnb made it.
+        Replace ``outdir`` if bgnb made it, with models.
     workers : int or `concurrent.futures.Executor`, optional
         Number of processes on this machine, or an executor, see `make_models`.
     scheduler : str, optional

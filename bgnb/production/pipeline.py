@@ -173,7 +173,7 @@ def make_bg_cube_models(
         Directory to make.
     {settings}
     overwrite : bool
-        Replace ``outdir`` if bgnb made it.
+        Replace ``outdir`` if bgnb made it, with models, or with the counts of a part.
     workers : int or `concurrent.futures.Executor`, optional
         Number of processes on this machine, or an executor, see `make_models`.
     scheduler : str, optional
@@ -266,7 +266,7 @@ def merge(parts: Sequence[str | Path], outdir: str | Path, *, overwrite: bool = 
     outdir : path
         Directory to make.
     overwrite : bool
-        Replace ``outdir`` if bgnb made it.
+        Replace ``outdir`` if bgnb made it, with models.
     progress : bool, optional
         Show a progress bar; by default on a terminal only.
 

@@ -31,7 +31,7 @@ def write_models(production: Production, outdir: str | Path, *, overwrite: bool 
     outdir : path
         Directory to make.
     overwrite : bool
-        Replace ``outdir`` if bgnb made it.
+        Replace ``outdir`` if bgnb made it, with models.
 
     Raises
     ------

@@ -55,7 +55,7 @@ def make_test_dataset(
     point_sources : sequence of `PointSource`
         Gamma-ray sources.
     overwrite : bool
-        Replace ``outdir`` if bgnb made it.
+        Replace ``outdir`` if bgnb made it, with simulated runs.
     workers : int or `concurrent.futures.Executor`, optional
         Number of processes, or an executor; see `make_models`.
     progress : bool, optional

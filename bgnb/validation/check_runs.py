@@ -168,7 +168,7 @@ def check_runs(
         without alarm, which ``select`` accepts.
     {settings}
     overwrite : bool
-        Replace ``outdir`` if bgnb made it.
+        Replace ``outdir`` if bgnb made it, with checks of runs.
     progress : bool, optional
         Show a progress bar; by default on a terminal only.
 

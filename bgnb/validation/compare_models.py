@@ -110,7 +110,7 @@ def compare_models(
     labels : pair of str, optional
         Names of both directories in the plots; by default their own.
     overwrite : bool
-        Replace ``outdir`` if bgnb made it.
+        Replace ``outdir`` if bgnb made it, with a comparison.
     workers : int or `concurrent.futures.Executor`, optional
         Number of processes on this machine that draw, or an executor, see `make_models`.
     progress : bool, optional

@@ -63,7 +63,7 @@ def inspect(
         Directory to make, with all of this as a page, ``runs.html``, the runs in ``runs.ecsv``, and ``report.json``.
     {settings}
     overwrite : bool
-        Replace ``outdir`` if bgnb made it.
+        Replace ``outdir`` if bgnb made it, with an inspection.
     progress : bool, optional
         Show a progress bar; by default on a terminal only.
 

@@ -77,7 +77,7 @@ def validate(
         Directory to make, with ``report.json`` and plots.
     {settings}
     overwrite : bool
-        Replace ``outdir`` if bgnb made it.
+        Replace ``outdir`` if bgnb made it, with a validation.
     progress : bool, optional
         Show a progress bar; by default on a terminal only.
 
@@ -159,7 +159,7 @@ def cross_validate(
         Directory to make, with ``report.json`` and plots.
     {settings}
     overwrite : bool
-        Replace ``outdir`` if bgnb made it.
+        Replace ``outdir`` if bgnb made it, with a validation.
     progress : bool, optional
         Show a progress bar; by default on a terminal only.
 

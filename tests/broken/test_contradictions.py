@@ -427,6 +427,7 @@ def test_run_by_day_is_noted(indir):
     altitude = get_sun(middle).transform_to(AltAz(obstime=middle, location=location)).alt.deg
     assert altitude > 3
     assert float(re.search(r"the Sun is (\d+) deg", note)[1]) == pytest.approx(altitude, abs=0.6)
+    assert not [note for note in read(indir, pointing="header").notes if "Sun" in note]
     for each in ({"ORIGIN": "Gammapy"}, {"ORIGIN": "", "OBJECT": "simulated"}):
         in_header(**each)(indir)
         assert not [note for note in read(indir, pointing="computed").notes if "Sun" in note]

@@ -198,6 +198,8 @@ def test_arguments_replace_options(tmp_path, monkeypatch):
         argument = f"--{name}=/"
         open_lab(tmp_path / "explore.ipynb", (argument,))
         assert [word for word in started[-1] if "root_dir" in word or ("notebook" in word and "=/" in word)] == [argument]
+    open_lab(tmp_path / "explore.ipynb", ("--MappingKernelManager.root_dir=/",))  # where kernels start
+    assert {word.partition("=")[0] for word in started[-1]} >= {*usual}
     for name in ("ServerApp.preferred_dir", "preferred-dir", "ContentsManager.preferred_dir"):
         argument = f"--{name}=/"
         open_lab(tmp_path / "explore.ipynb", (argument,))
