@@ -18,7 +18,7 @@ from bgnb._util.reading import open_file, read_bytes
 MANIFEST = "manifest.json"
 #: Kinds of content. A directory is replaced only by one of the same kind.
 Kind = Literal[
-    "runs", "models", "counts", "backgrounds", "comparisons", "validations", "checks of runs", "inspections", "notebooks"
+    "runs", "models", "parts", "backgrounds", "comparisons", "validations", "checks of runs", "inspections", "notebooks"
 ]
 _CHANGED = "was changed after bgnb wrote it, or is damaged"
 

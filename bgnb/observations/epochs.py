@@ -224,5 +224,5 @@ def _time(column: Any) -> Time:
         raise ValueError("a value is not finite")
     for first, last, kind in ((1900, 2100, "a year"), (2_400_000, 2_500_000, "a Julian date")):
         if np.any((values >= first) & (values <= last)):
-            raise ValueError(f"{values[(values >= first) & (values <= last)][0]:g} seems to be {kind}")
+            raise ValueError(f"{values[(values >= first) & (values <= last)][0]:.10g} seems to be {kind}")
     return Time(values.astype(float), format="mjd", scale="tt")

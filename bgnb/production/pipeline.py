@@ -211,7 +211,7 @@ def make_bg_cube_models(
     if numbers and not all(isinstance(each, str) for each in settings.source_handling.exclude or ()):
         raise BgnbError("invalid-argument", "exclude must be files if a part is counted, as merge reads them again")
     with new_directory(
-        Path(outdir), overwrite=overwrite, kind="counts" if numbers else "models", inputs=(Path(indir),)
+        Path(outdir), overwrite=overwrite, kind="parts" if numbers else "models", inputs=(Path(indir),)
     ) as directory:
         plan = make_plan(settings)
         chunks = plan.chunks if numbers is None else plan.chunks[numbers[0] - 1 :: numbers[1]]

@@ -131,9 +131,8 @@ def make_true_reco(
             write_report(directory, {"settings": used})
             with new_directory(out / "reco", overwrite=overwrite, kind="models") as reco_directory:
                 write_files(reco, reco_directory)
-                write_file(
-                    directory / MANIFEST, manifest_of(directory, "models")
-                )  # all is written before one of both is published
+                # All is written before one of both is published.
+                write_file(directory / MANIFEST, manifest_of(directory, "models"))
     for name in ("comparison",) if keep_dataset else ("dataset", "comparison"):
         check_target(out / name, overwrite=True, kind=_OURS[name])  # again, as for those that were replaced
         if (out / name).exists():  # of an earlier simulation

