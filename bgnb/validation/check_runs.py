@@ -216,7 +216,9 @@ def check_runs(
             bar.update()
     runs.check_unchanged()
     if not results:
-        raise BgnbError("no-runs", f"{runs.path}: none of the {len(runs)} runs is left: {in_one_line(skipped.values())}")
+        is_near = any(reason.kind == "near a known source" for reason in skipped.values())
+        reasons = in_one_line(skipped.values()) + "; use --select all, as the sources are masked" * is_near
+        raise BgnbError("no-runs", f"{runs.path}: none of the {len(runs)} runs is left: {reasons}")
     used = [run.obs_id for run in results]
     counted = {run.obs_id: run.counted for run in results}
     notes = [*notes_on_used_runs(runs, counted), *models.notes_on(counted)]

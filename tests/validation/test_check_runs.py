@@ -65,6 +65,10 @@ def test_known_sources_are_masked(directory):
     row = Table.read(catalog)[0]
     image = sky_image(directory / "sky.fits", row["RA"], row["DEC"])
     assert check_runs(*arguments, select=[BRIGHT], exclude=[image], progress=False).alarms == {BRIGHT: ()}
+    index = Table.read(directory / "runs" / "obs-index.fits.gz")
+    everywhere = Table({"RA": index["RA_PNT"], "DEC": index["DEC_PNT"]})
+    with raises("no-runs", "5 near a known source", "use --select all, as the sources are masked"):
+        check_runs(*arguments, catalog=everywhere, progress=False)
     far = check_runs(*arguments, catalog=catalog, progress=False)
     assert BRIGHT in far.skipped
     assert not far.faults
