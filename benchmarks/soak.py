@@ -120,7 +120,7 @@ class Soak:
         runs = bgnb.open_runs(self.indir, "GADF")
         self.files = {obs_id: runs.files(obs_id).events.path for obs_id in runs.obs_ids}
         bgnb.make_bg_cube_models(self.good, "GADF", folder / "models", select="all", n_energy=6, n_fov=8, workers=1)
-        self.damaged, self.was_killed = set[int](), False
+        self.damaged, self.was_killed, self.content = set[int](), False, ""
         self.duration: dict[object, float] = {}
         self.variables = {"CHANGE": SMALL_CHUNKS | (changes or {}), "TMPDIR": folder / "tmp", _MARK: folder}
         self.cluster = Cluster(folder, stack, CHANGE=SMALL_CHUNKS)
@@ -151,8 +151,10 @@ class Soak:
             for part in parts:
                 self.run((*whole[:3], part, *small, "--part", f"{part.name}/2"), rng)
             final = ("merge", *parts, self.out)
-        if self.out.exists() and rng.random() < 0.5:
+        content = "models" if kind == "parts" else kind
+        if self.out.exists() and (rng.random() < 0.5 or content != self.content):  # only the same kind is replaced
             shutil.rmtree(self.out)
+        self.content = content
         allowed = [digests(self.out) if self.out.exists() else {}]
         for _ in range(rng.integers(3)):
             allowed.append(self.expected(whole))
@@ -172,7 +174,8 @@ class Soak:
     def expected(self, arguments: tuple[object, ...]) -> dict[str, str]:
         """Make the output in this process, without workers, and return its digests."""
         out = self.folder / "expected" / "out"
-        output_of(*(out if argument == self.out else argument for argument in arguments), "--workers", 1, "--overwrite")
+        shutil.rmtree(out, ignore_errors=True)
+        output_of(*(out if argument == self.out else argument for argument in arguments), "--workers", 1)
         return digests(out)
 
     def run(self, arguments: tuple[object, ...], rng: Random, moment: float | None = None) -> int:

@@ -97,6 +97,8 @@ def read_exclusions(exclude: Any) -> SourceMask:
 
 
 def _read(path: str | Path) -> SourceMask:
+    if not str(path):
+        raise BgnbError("invalid-argument", "exclude: the name of a file is empty")
     path = Path(home_expanded(path))
     try:
         path.stat()

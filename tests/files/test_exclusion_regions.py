@@ -99,6 +99,12 @@ def test_region_files(tmp_path):
     assert ellipse.covers(points.ra.deg, points.dec.deg).tolist() == [True, False, True, False]
 
 
+def test_empty_name_is_refused():
+    """An empty name, as from a parameter of a notebook, is not the current directory."""
+    with raises("invalid-argument", "exclude", "empty"):
+        read_exclusions([""])
+
+
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
