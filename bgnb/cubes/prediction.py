@@ -280,6 +280,33 @@ def _overlap(target: Floats, source: Floats) -> Floats:
     return np.maximum(high - low, 0.0)
 
 
+def divided(rate: Cube, parts: int) -> Cube:
+    """Divide the bins of the field of view, and interpolate the logarithm of the rate between their centres, as Gammapy does.
+
+    Parameters
+    ----------
+    rate : `~bgnb.Cube`
+        Rates at the bin centres.
+    parts : int
+        Number of parts of each bin in DETY and in DETX.
+
+    Returns
+    -------
+    `~bgnb.Cube`
+        Rates at the centres of the parts; beyond the first and the last centre they are constant.
+    """
+    matrices, finer = [], []
+    for edges in (rate.axes.dety.value, rate.axes.detx.value):
+        fine = np.interp(np.arange(parts * (len(edges) - 1) + 1) / parts, np.arange(len(edges)), edges)
+        centres = (edges[:-1] + edges[1:]) / 2
+        matrices.append(_linear(np.clip((fine[:-1] + fine[1:]) / 2, centres[0], centres[-1]), centres))
+        finer.append(fine * u.deg)
+    values = rate.quantity.to_value(RATE_UNIT)
+    logs = _along_axes(np.log(np.maximum(values, LEAST_RATE)), np.eye(len(values)), *matrices)
+    fine_values = np.where(logs < np.log(2 * LEAST_RATE), 0.0, np.exp(logs))
+    return Cube(CubeAxes(rate.axes.energy, *finer), u.Quantity(fine_values, RATE_UNIT))
+
+
 def _along_axes(values: Floats, energy: Floats, dety: Floats, detx: Floats) -> Floats:
     """Apply a matrix along each axis of a cube."""
     return np.einsum("ae,by,cx,eyx->abc", energy, dety, detx, values, optimize=True)

@@ -7,9 +7,10 @@ from astropy import units as u
 
 from bgnb._util.errors import BgnbError
 from bgnb.cubes.cube import LEAST_RATE, RATE_UNIT, Cube, CubeAxes, checked_edges
+from bgnb.cubes.prediction import divided
 
-# Nodes in each ring of offset: circles of equal solid angle, and points on each of them.
-_CIRCLES, _POINTS = 8, 1440
+# Minimum number of rings, and nodes in each ring: circles of equal solid angle, and points on each of them.
+_RINGS, _CIRCLES, _POINTS = 60, 8, 1440
 # Width of the last ring divided by that of the others. Gammapy repeats the last ring once, outside the field of view.
 _LAST = 0.001
 
@@ -20,13 +21,13 @@ def radial_mean(rate: Cube) -> tuple[u.Quantity, u.Quantity]:
     Parameters
     ----------
     rate : `Cube`
-        The rate, which is constant in each bin.
+        Rates at the bin centres, between which their logarithm is interpolated.
 
     Returns
     -------
     theta : `~astropy.units.Quantity`, shape (n_theta + 1,)
-        Edges of the rings, in deg: from 0 to the farthest edge in DETX or DETY, about as wide
-        as the narrowest bin. The last ring is a thousandth of that.
+        Edges of at least 60 rings, in deg: from 0 to the farthest edge in DETX or DETY, about as wide
+        as the narrowest bin or a part of it. The last ring is a thousandth of that.
     values : `~astropy.units.Quantity`, shape (n_energy, n_theta)
         Mean rate in each ring, over its part inside the axes.
 
@@ -37,7 +38,10 @@ def radial_mean(rate: Cube) -> tuple[u.Quantity, u.Quantity]:
     """
     edges = rate.axes.dety.value, rate.axes.detx.value
     theta_max, width = max(np.abs(axis).max() for axis in edges), min(np.diff(axis).min() for axis in edges)
-    theta = np.linspace(0, theta_max, max(round(theta_max / width), 1) + 1)
+    parts = max(int(np.ceil(_RINGS * width / theta_max - 1e-9)), 1)
+    rate = divided(rate, parts)
+    edges = rate.axes.dety.value, rate.axes.detx.value
+    theta = np.linspace(0, theta_max, round(theta_max / width * parts) + 1)
     theta = np.insert(theta, -1, theta_max - _LAST * theta[1])
     cosine = np.cos(np.radians(theta))
     cosine = cosine[:-1, None] + np.diff(cosine)[:, None] * (np.arange(_CIRCLES) + 0.5) / _CIRCLES

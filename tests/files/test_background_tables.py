@@ -152,7 +152,7 @@ def test_radial_backgrounds_are_read_again(tmp_path):
         assert [column.name for column in hdus["BACKGROUND"].columns[:4]] == ["ENERG_LO", "ENERG_HI", "THETA_LO", "THETA_HI"]
         assert (header["HDUCLAS4"], header["TDIM5"], header["CREF5"]) == (
             "BKG_2D",
-            "(6,9)",
+            "(6,65)",
             "(ENERG_LO:ENERG_HI,THETA_LO:THETA_HI)",
         )
         assert [header[name] for name in ("TIMEBASE", "ZEN_PNT", "GROUP_ID", "METHOD")] == ["ONTIME", 30.0, 4, "true"]
@@ -160,10 +160,11 @@ def test_radial_backgrounds_are_read_again(tmp_path):
         assert_allclose(row["BKG"].T, values.value * 25 / 30, rtol=1e-6)
     cube, fovalign = read_background(tmp_path / "r.fits.gz", "BACKGROUND")
     assert fovalign == "ALTAZ"
+    expected = cube_of_radial(model.axes.energy, theta, values)
+    assert cube.axes.shape == (6, 128, 128)
     for axis in ("energy", "dety", "detx"):
-        assert_allclose(getattr(cube.axes, axis).value, getattr(model.axes, axis).value, rtol=1e-12, atol=1e-12)
-    expected = cube_of_radial(model.axes.energy, theta, values).quantity.value * 25 / 30
-    assert_allclose(cube.quantity.value, expected, rtol=1e-5)
+        assert_allclose(getattr(cube.axes, axis).value, getattr(expected.axes, axis).value, rtol=1e-12, atol=1e-12)
+    assert_allclose(cube.quantity.value, expected.quantity.value * 25 / 30, rtol=1e-5)
 
 
 def test_axis_orders_of_radial_tables(tmp_path):

@@ -131,7 +131,7 @@ def test_prediction_with_radial_background(runs, tmp_path, obs_id):
     attach(tmp_path / "models", runs, "GADF", tmp_path / "store", select=[obs_id], kind="bkg_2d", norm="model")
     observation = DataStore.from_dir(tmp_path / "store").obs(obs_id, required_irf=["aeff", "bkg"])
     assert isinstance(observation.bkg, Background2D)
-    assert observation.bkg.data.shape == (20, 21)
+    assert observation.bkg.data.shape == (20, 61)
     energy = MapAxis.from_energy_bounds("0.4 TeV", "40 TeV", nbin=5)
     centre = observation.pointing.fixed_icrs
     geom = WcsGeom.create(skydir=centre, width=7, binsz=0.1, proj="TAN", axes=[energy])
