@@ -11,10 +11,10 @@ from bgnb._util.reading import read_text
 
 # Variables, or how their names begin, that change how libraries draw and show progress.
 _IGNORED = ("MPLBACKEND", "BOKEH_", "TQDM_")
-# Variables that name directories from which Jupyter runs programs and templates, or lists of them.
+# Variables that name a file or directories from which IPython and Jupyter run programs and templates, or lists of them.
 _DIRECTORIES = {
     "IPYTHONDIR", "JUPYTERLAB_DIR", "JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR", "JUPYTER_CONFIG_DIR",
-    "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME",
+    "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "PYTHONSTARTUP", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME",
 }  # fmt: skip
 _LISTS = {"JUPYTER_CONFIG_PATH", "JUPYTER_PATH", "XDG_CONFIG_DIRS", "XDG_DATA_DIRS"}
 # Variables that were removed, for programs that a command starts for its user.

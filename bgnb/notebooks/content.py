@@ -6,6 +6,7 @@ import ast
 import json
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -98,6 +99,16 @@ def notebook_parameters(notebook: str | Path) -> dict[str, Parameter]:
             raise BgnbError("bad-notebook", f"{source}: is a notebook in {language}; use one in Python")
     cell = parameter_cell(content)
     return {each[0]: _parameter(source, *each) for each in (_assignments(source, cell.source) if cell else ())}
+
+
+def executed_parameters(source: Path) -> dict[str, Any]:
+    """Return the values of parameters with which a notebook was executed before; none if it was not."""
+    cells = [cell for cell in read_notebook(source).cells if "injected-parameters" in cell.metadata.get("tags", [])]
+    values = {}
+    for name, _, value, _ in _assignments(source, cells[0].source) if cells else ():
+        with suppress(ValueError):  # a value that papermill cannot have written
+            values[name] = ast.literal_eval(value)
+    return values
 
 
 def _assignments(source: Path, code: str) -> Iterator[tuple[str, str, ast.expr, str]]:

@@ -19,7 +19,7 @@ from bgnb.files.caches import writable_places
 from bgnb.files.manifest import MANIFEST
 from bgnb.files.output_directory import check_target, only_writer
 from bgnb.files.output_file import check_file_path, is_in, named_errors, source_date, write_file
-from bgnb.notebooks.content import error_summary, notebook_parameters, read_notebook
+from bgnb.notebooks.content import error_summary, executed_parameters, notebook_parameters, read_notebook
 from bgnb.notebooks.shipped import find_notebook
 from bgnb.notebooks.temporary import temporary_folder
 
@@ -62,7 +62,8 @@ def run_notebook(
     output : path
         The executed notebook. Paths among the parameters are relative to the current directory.
     parameters : mapping of str to values
-        Values for parameters that the notebook declares, as plain JSON types.
+        Values for parameters that the notebook declares, as plain JSON types. Others have their defaults or, in a
+        notebook that was executed before, such as a failed one, the values with which it was.
     timeout : float, optional
         Maximum duration of a cell in s.
     progress : bool, optional
@@ -100,6 +101,7 @@ def run_notebook(
         for each in declared.values():
             error.add_note(str(each))
         raise error
+    values = {name: value for name, value in executed_parameters(source).items() if name in declared} | values
     for name, value in values.items():
         declared[name].check(value)
     with named_errors(target):

@@ -64,12 +64,10 @@ def without_unlikely_runs(plan: Plan, counted: Counted) -> tuple[Counted, list[s
     if not errors:
         return counted, notes
     removed = count_chunk(plan.chunk(sorted(errors)))
-    if removed.errors:  # the file was changed or moved since the run was counted
-        raise next(iter(removed.errors.values()))
     for obs_id in errors:
-        if removed.pieces[obs_id] != counted.pieces[obs_id]:
+        if obs_id in removed.errors or removed.pieces[obs_id] != counted.pieces[obs_id]:
             path, advice = plan.runs.files(obs_id).events.path, "run the command again, or that of the part with this run"
-            raise DataError("changed", f"{path}: was replaced since run {obs_id} was counted; {advice}")
+            raise DataError("changed", f"{path}: was replaced, moved or removed since run {obs_id} was counted; {advice}")
     stacks = {key: _without(stack, removed.stacks.get(key)) for key, stack in counted.stacks.items()}
     kept: Mapping[Key, Stack] = {key: stack for key, stack in stacks.items() if stack.runs}
     return Counted(kept, {**counted.errors, **errors}), notes

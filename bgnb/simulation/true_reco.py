@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import Executor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -135,8 +135,10 @@ def make_true_reco(
                 write_file(directory / MANIFEST, manifest_of(directory, "models"))
     for name in ("comparison",) if keep_dataset else ("dataset", "comparison"):
         check_target(out / name, overwrite=True, kind=_OURS[name])  # again, as for those that were replaced
-        if (out / name).exists():  # of an earlier simulation
-            remove_tree(resolved(out / name))
+        if (target := resolved(out / name)).exists():  # of an earlier simulation
+            with scratch_directory(target) as folder, suppress(OSError):  # a link may point to another disk
+                target.rename(folder / name)  # so that no part of it is left after a signal
+            remove_tree(target, ignore_errors=True)
     return reco.report
 
 

@@ -88,6 +88,7 @@ def test_directories_of_jupyter_are_not_the_current_one():
         "JUPYTER_CONFIG_PATH": os.pathsep.join([there, ""]),
         "JUPYTER_CONFIG_DIR": "",
         "IPYTHONDIR": "ipython",
+        "PYTHONSTARTUP": "startup.py",
         "JUPYTERLAB_DIR": f"{there}{os.pathsep}07",
         "JUPYTER_PLATFORM_DIRS": "1",
         "JUPYTER_PREFER_ENV_PATH": "0",

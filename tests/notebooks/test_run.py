@@ -114,18 +114,19 @@ def test_texts_become_the_declared_types(tmp_path):
 @pytest.mark.slow
 def test_failed_notebook_begins_with_error(tmp_path):
     """A notebook that fails is kept with the error at its top, beside an older result, until a later run succeeds."""
-    path = notebook(tmp_path / "n.ipynb", "print('before')", "1 / 0", "print('after')")
+    parameters = "seconds: float = 1.0  # s\nother: int = 2  # number"
+    path = notebook(tmp_path / "n.ipynb", "print('before')", "1 / 0", "print('after')", parameters=parameters)
     (tmp_path / "out.ipynb").write_text("an older result")
     with raises("notebook-failed", "n failed: ZeroDivisionError: division by zero", "out.failed.ipynb", kind=NotebookError):
-        run_notebook(path, tmp_path / "out.ipynb")
+        run_notebook(path, tmp_path / "out.ipynb", {"seconds": 2.0, "other": 4})
     assert (tmp_path / "out.ipynb").read_text() == "an older result"
     failed = nbformat.read(tmp_path / "out.failed.ipynb", as_version=4)
     assert "An Exception was encountered" in failed.cells[0].source
     assert "ZeroDivisionError" in (tmp_path / "out.failed.ipynb").read_text()
     assert names(tmp_path) == {"n.ipynb", "out.failed.ipynb", "out.ipynb"}
-    failed.cells[-2].source = "1 / 1"  # corrected there
+    failed.cells[-2].source = "assert (seconds, other) == (3.0, 4)"  # corrected there
     nbformat.write(failed, tmp_path / "out.failed.ipynb")
-    run_notebook(tmp_path / "out.failed.ipynb", tmp_path / "out.ipynb")
+    run_notebook(tmp_path / "out.failed.ipynb", tmp_path / "out.ipynb", {"seconds": 3.0})
     assert nbformat.read(tmp_path / "out.ipynb", as_version=4).cells[-1].outputs[0].text == "after\n"
     assert not (tmp_path / "out.failed.ipynb").exists()
 
