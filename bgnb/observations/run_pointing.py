@@ -170,7 +170,7 @@ def check_altaz(files: RunFiles, table: FitsTable, run: EventList, findings: Fin
     seconds, parts = run.good_seconds(_STEP)
     middle = float(np.interp(0.5, np.cumsum(parts) - parts / 2, seconds))  # of the good time, not of a gap in it
     altitude, azimuth = run.field_of_view.pointing_altaz(np.array([middle, first, 0.0, last]))
-    advice = "if times are placeholders, use --pointing header; if they are right, --pointing computed"
+    advice = "if times are placeholders, or the site is wrong, use --pointing header; if they are right, --pointing computed"
     if altitude[0] < 0:
         placeholders = advice.partition(";")[0]
         message = f"by RA_PNT, DEC_PNT, time and site, the altitude is {altitude[0]:.1f} deg, below the horizon; {placeholders}"
