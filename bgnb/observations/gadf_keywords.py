@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 import bgnb._util.unit_parser  # noqa: F401 # which limits what Astropy computes
 from bgnb._util.arrays import Floats
 from bgnb._util.errors import DataError, located
-from bgnb.observations.coordinates import Site, pointing_altaz, tt_of
+from bgnb.observations.coordinates import Site, pointing_altaz, pointing_radec, tt_of
 from bgnb.observations.fits_header import Header
 from bgnb.observations.fits_table import FitsTable, read_headers
 from bgnb.observations.sites import OBSERVATORIES, site_by_name
@@ -189,11 +189,17 @@ def altaz_in(header: Header) -> tuple[float, float] | None:
 def pointing_of(events: Header, *, stated: bool = True) -> dict[str, float]:
     """Return RA_PNT, DEC_PNT, ALT_PNT and AZ_PNT, deg; altitude and azimuth are computed if they are not stated.
 
+    For runs with OBS_MODE = DRIFT, which need not state RA_PNT and DEC_PNT, these are computed for the middle of the run.
+
     Raises
     ------
     DataError
         If a keyword is missing or invalid.
     """
+    if "DRIFT" in str(events.get("OBS_MODE", "")).upper() and events.get("RA_PNT") is None and (altaz := altaz_in(events)):
+        middle = mjdref_tt(events) + sum(start_and_stop(events)) / 2 / 86400
+        ra_pnt, dec_pnt = pointing_radec(*altaz, middle, site_of(events))
+        return {"RA_PNT": ra_pnt, "DEC_PNT": dec_pnt, "ALT_PNT": altaz[0], "AZ_PNT": altaz[1]}
     pointing = {name: events.number(name) for name in ("RA_PNT", "DEC_PNT")}
     if stated and (altaz := altaz_in(events)):
         return pointing | dict(zip(("ALT_PNT", "AZ_PNT"), altaz, strict=True))

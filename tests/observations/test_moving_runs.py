@@ -53,6 +53,19 @@ def test_drift_runs_are_cut_into_pieces(tmp_path):
         read_event_list(files)
 
 
+def test_drift_runs_need_no_position_on_the_sky(tmp_path):
+    """GADF requires RA_PNT and DEC_PNT of other runs only; those of drift runs are computed for the middle of the run."""
+    indir = write_gadf(tmp_path / "in", [drift_run(2)[0]])
+    stated = open_runs(indir, "FILES")
+    with changed_file(indir / "data" / "run2.fits.gz") as hdus:
+        for name in ("RA_PNT", "DEC_PNT"):
+            del hdus["EVENTS"].header[name]
+    found = open_runs(indir, "FILES")
+    for name in ("RA_PNT", "DEC_PNT", "ALT_PNT", "AZ_PNT"):
+        assert found.table[name][0] == pytest.approx(stated.table[name][0], abs=0.02)
+    assert len(read_pieces(found.files(2))) == 84
+
+
 def test_models_of_drift_runs(tmp_path):
     """All events and the whole livetime of drift runs enter the models, in a single group."""
     indir = write_gadf(tmp_path / "in", [drift_run(obs_id)[0] for obs_id in (2, 3)])
