@@ -223,6 +223,6 @@ def _time(column: Any) -> Time:
     if not np.isfinite(values).all():
         raise ValueError("a value is not finite")
     for first, last, kind in ((1900, 2100, "a year"), (2_400_000, 2_500_000, "a Julian date")):
-        if np.any((values >= first) & (values <= last)):
-            raise ValueError(f"{values[(values >= first) & (values <= last)][0]:.10g} seems to be {kind}")
+        if len(wrong := values[(values >= first) & (values <= last)]):
+            raise ValueError(f"{wrong[0]:.10g} seems to be {kind}")
     return Time(values.astype(float), format="mjd", scale="tt")

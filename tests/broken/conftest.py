@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.broken.directory import write_runs
+from tests.broken.plausible import write_plausible_runs
 from tests.helpers.time_limit import time_limit
 
 
@@ -15,6 +16,12 @@ from tests.helpers.time_limit import time_limit
 def good_runs(tmp_path_factory) -> Path:
     """Write three good runs, which must not be changed."""
     return write_runs(tmp_path_factory.mktemp("good") / "in")
+
+
+@pytest.fixture(scope="session")
+def plausible_runs(tmp_path_factory) -> Path:
+    """Write three plausible runs, which must not be changed."""
+    return write_plausible_runs(tmp_path_factory.mktemp("plausible") / "in")
 
 
 @pytest.fixture

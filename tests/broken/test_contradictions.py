@@ -6,49 +6,19 @@ import shutil
 import numpy as np
 import pytest
 from astropy import units as u
-from astropy.coordinates import AltAz, EarthLocation, SkyCoord, SkyOffsetFrame, get_sun
+from astropy.coordinates import AltAz, EarthLocation, get_sun
 from astropy.io import fits
 from astropy.table import Table, vstack
 from astropy.time import Time
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bgnb import DataError, make_bg_cube_models, merge, open_runs, read_event_list
+from bgnb import DataError, make_bg_cube_models, open_runs, read_event_list
 from tests.broken.directory import both, file_of, in_bytes, in_columns, in_hdus, in_header, in_index, in_row, with_column
+from tests.broken.plausible import DEADC, LIVETIME, N_EVENTS, RUNS, SMALL
 from tests.broken.test_faulty_runs import gti
 from tests.helpers.errors import raises
-from tests.helpers.run_files import ONTIME, SITE, TSTART, run, write_gadf
-
-N_EVENTS, LIVETIME, DEADC = 3000, 0.9 * ONTIME, 0.9
-RUNS = (2, 4, 8)
-SMALL = {"select": "all", "method": "unsmoothed", "n_energy": 6, "n_fov": 4, "fov_max": "8 deg"}
-
-
-def plausible_run(obs_id):
-    """Make a run with events around its pointing."""
-    parts = run(obs_id, 1, pointing=(75.0, 30.0), LIVETIME=LIVETIME, DEADC=DEADC)
-    rng = np.random.default_rng(obs_id)
-    lon, lat = rng.normal(0, 1.2, (2, N_EVENTS)) * u.deg
-    origin = SkyCoord(parts["RA_PNT"], parts["DEC_PNT"], unit="deg")
-    sky = SkyCoord(lon, lat, frame=SkyOffsetFrame(origin=origin)).icrs
-    parts["events"] = {
-        "EVENT_ID": np.arange(N_EVENTS) + 1.0,
-        "TIME": np.sort(rng.uniform(TSTART, TSTART + ONTIME, N_EVENTS)),
-        "RA": sky.ra.deg,
-        "DEC": sky.dec.deg,
-        "ENERGY": 0.28 * rng.uniform(0, 1, N_EVENTS) ** (-1 / 1.7),
-    }
-    return parts
-
-
-@pytest.fixture(scope="module")
-def plausible_runs(tmp_path_factory):
-    """Write three plausible runs, which must not be changed."""
-    indir = write_gadf(tmp_path_factory.mktemp("plausible") / "in", [plausible_run(obs_id) for obs_id in RUNS])
-    index = Table.read(indir / "obs-index.fits.gz")
-    index.remove_column("LIVETIME")
-    index.write(indir / "obs-index.fits.gz", overwrite=True)
-    return indir
+from tests.helpers.run_files import ONTIME, SITE, TSTART
 
 
 @pytest.fixture
@@ -434,56 +404,6 @@ def test_run_by_day_is_noted(indir):
     assert not [note for note in read(indir, 2).notes if "Sun" in note]
 
 
-def outcome(report):
-    return {run.obs_id: "used" if run.reason is None else str(run.reason) for run in report.runs}
-
-
-def copied(indir):
-    """Replace run 4 by run 2 under its own number."""
-    shutil.copy(file_of(indir, 2), file_of(indir, 4))
-    in_header(OBS_ID=4)(indir)
-    index = Table.read(indir / "obs-index.fits.gz")
-    for name in set(index.colnames) - {"OBS_ID"}:
-        index[name][1] = index[name][0]
-    index.write(indir / "obs-index.fits.gz", overwrite=True)
-
-
-@pytest.mark.parametrize(
-    ("change", "code"),
-    [(copied, "duplicate-run"), (in_columns(change=lambda table: table[::10]), "low-rate")],
-    ids=["copy of a run", "nine of ten events lost"],
-)
-def test_unlikely_runs_do_not_count(indir, plausible_runs, tmp_path, change, code):
-    """A copy of another run, and a run that lost most events, have no part in the models, bit by bit."""
-    change(indir)
-    report = make_bg_cube_models(indir, "GADF", tmp_path / "models", **SMALL)
-    found = outcome(report)
-    assert found.pop(4).endswith(f"--allow {code} uses it nevertheless [{code}]")
-    assert set(found.values()) == {"used"}
-    listed = make_bg_cube_models(plausible_runs, "GADF", tmp_path / "listed", **SMALL | {"select": [2, 8]})
-    assert [group.counts for group in report.groups] == [group.counts for group in listed.groups]
-    assert [group.livetime_s for group in report.groups] == [group.livetime_s for group in listed.groups]
-    allowed = make_bg_cube_models(indir, "GADF", tmp_path / "allowed", allow=code, **SMALL)
-    assert outcome(allowed)[4] == "used"
-    assert any(f"allowed ({code})" in note for note in allowed.notes)
-    with raises(code):
-        make_bg_cube_models(indir, "GADF", tmp_path / "strict", on_error="fail", **SMALL)
-
-
-def test_unlikely_run_that_is_replaced_before_parts_are_merged(indir, tmp_path):
-    """The counts of a run that is removed are those that were counted, or parts are not merged."""
-    original = file_of(indir, 4).read_bytes()
-    in_columns(change=lambda table: table[::10])(indir)
-    for part in (1, 2):
-        make_bg_cube_models(indir, "GADF", tmp_path / f"part{part}", part=f"{part}/2", **SMALL)
-    less = in_columns(change=lambda table: table[::20])
-    for change in (lambda: file_of(indir, 4).write_bytes(original), lambda: less(indir), lambda: file_of(indir, 4).unlink()):
-        change()
-        with raises("changed", file_of(indir, 4), "since run 4 was counted"):
-            merge([tmp_path / "part1", tmp_path / "part2"], tmp_path / "models")
-    assert not (tmp_path / "models").exists()
-
-
 def in_good_time(start, stop):
     """Move the start and the end of the good time, s."""
 
@@ -535,11 +455,3 @@ def test_no_contradiction_passes_unseen(plausible_runs, tmp_path_factory, name, 
         assert rate == pytest.approx(true_rate, rel=0.05)
     else:
         assert rate == pytest.approx(true_rate, rel=0.02)
-
-
-def test_unusual_live_fraction_is_noted(indir, tmp_path):
-    """A run whose LIVETIME is its ONTIME, unlike that of others, is noted."""
-    in_header(DEADC=1.0, LIVETIME=ONTIME)(indir)
-    report = make_bg_cube_models(indir, "GADF", tmp_path / "models", **SMALL)
-    assert any("4 (1.00)" in note and "0.90" in note for note in report.notes)
-    assert outcome(report)[4] == "used"

@@ -22,6 +22,7 @@ from bgnb import (
 )
 from bgnb import make_models as models_of
 from bgnb.observations.gadf_keywords import SIMULATED
+from tests.broken import test_compared_runs as compared
 from tests.broken import test_contradictions as contradictions
 from tests.broken import test_notes as noted
 from tests.broken import test_odd_but_good as odd
@@ -33,7 +34,6 @@ from tests.helpers.run_files import ONTIME
 
 SMALL = {"select": "all", "method": "unsmoothed", "n_energy": 6, "n_fov": 4, "workers": 1}
 OTHERS = [obs_id for obs_id in EVENTS if obs_id != CHANGED]
-plausible_runs = contradictions.plausible_runs
 
 
 def simulated(indir):
@@ -153,9 +153,9 @@ def test_allowed_runs_do_not_stop(indir, tmp_path):
 
 def test_unusual_runs_stop(plausible, tmp_path):
     """Notes from the comparison of runs with each other stop as well; an allowed copy does not."""
-    contradictions.copied(plausible)
-    small = contradictions.SMALL | {"on_error": "fail", "allow": "duplicate-run"}
-    assert contradictions.outcome(models_of(plausible, "GADF", **small).report)[4] == "used"
+    compared.copied(plausible)
+    small = compared.SMALL | {"on_error": "fail", "allow": "duplicate-run"}
+    assert compared.outcome(models_of(plausible, "GADF", **small).report)[4] == "used"
     in_header(DEADC=1.0, LIVETIME=ONTIME)(plausible)
     with raises("noted", str(plausible), "live fraction", "4 (1.00)", kind=DataError):
         models_of(plausible, "GADF", **small)
