@@ -240,9 +240,11 @@ def _this_interpreter(folder: Path, target: Path) -> type:
 
     from bgnb.notebooks.kernels import KERNEL
 
+    command = [*KERNEL, "--IPKernelApp.outstream_class=bgnb.notebooks.limited_output.LimitedOutput"]
+
     class ThisInterpreter(AsyncKernelManager):
         # Without the variable, debuggers before ipykernel 7 warn of modules of Python itself.
-        kernel_spec = KernelSpec(argv=KERNEL, env={"PYDEVD_DISABLE_FILE_VALIDATION": "1"} | writable_places())
+        kernel_spec = KernelSpec(argv=command, env={"PYDEVD_DISABLE_FILE_VALIDATION": "1"} | writable_places())
         if len(str(folder)) < 80:  # socket paths are limited to about 100 bytes; the default is a loopback port
             transport, ip = "ipc", f"{folder}/kernel"
 

@@ -157,6 +157,15 @@ def test_timeout_or_dead_kernel_is_failure(tmp_path, cell, timeout, word):
 
 
 @pytest.mark.slow
+def test_endless_output_is_an_error(tmp_path):
+    """A cell that prints without end fails before it fills the memory; what it printed until then is kept."""
+    path = notebook(tmp_path / "n.ipynb", "while True: print('x' * 99_999)")
+    with pytest.raises(NotebookError, match="OSError: the notebook prints more than 20 MB"):
+        run_notebook(path, tmp_path / "out.ipynb")
+    assert 18e6 < (tmp_path / "out.failed.ipynb").stat().st_size < 22e6
+
+
+@pytest.mark.slow
 def test_failed_tasks_left_behind(tmp_path, caplog):
     """After a notebook, asyncio reports failed tasks of others, but not those that nbclient leaves, as at a timeout."""
     run_notebook(notebook(tmp_path / "n.ipynb", "1"), tmp_path / "out.ipynb")
