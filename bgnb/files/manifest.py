@@ -74,8 +74,6 @@ def check(directory: str | Path) -> dict[str, str | None]:
     problems = {name: _problem(path / name, expected) if name in found else "is missing" for name, expected in sums.items()}
     problems |= dict.fromkeys(found - sums.keys() - {MANIFEST}, "was not written by bgnb")
     problems[MANIFEST] = None if text == _text(kind, sums) else _CHANGED
-    if None in sums.values():
-        problems[MANIFEST] = "was written by an older bgnb without checksums; make the directory again"
     return dict(sorted(problems.items()))
 
 
@@ -153,15 +151,12 @@ def manifest_text(directory: Path) -> str | None:
     return read_bytes(manifest).decode(errors="replace") if _is_regular(manifest) else None
 
 
-def _text(kind: str | None, sums: Mapping[str, str | None]) -> str:
-    return json.dumps({"creator": "bgnb"} | ({"kind": kind} if kind else {}) | {"files": sums}, indent=1) + "\n"
+def _text(kind: str, sums: Mapping[str, str]) -> str:
+    return json.dumps({"creator": "bgnb", "kind": kind, "files": sums}, indent=1) + "\n"
 
 
-def _parse(text: str) -> tuple[str | None, dict[str, str | None]] | None:
-    """Read the kind of content, and checksums by file, None for each if an older bgnb wrote none.
-
-    Return None if bgnb did not write the text.
-    """
+def _parse(text: str) -> tuple[str, dict[str, str]] | None:
+    """Read the kind of content, and checksums by file; return None if bgnb did not write the text."""
     try:
         manifest = json.loads(text)
     except RecursionError:
@@ -169,23 +164,19 @@ def _parse(text: str) -> tuple[str | None, dict[str, str | None]] | None:
     if not isinstance(manifest, dict) or manifest.get("creator") != "bgnb":
         return None
     kind, sums = manifest.get("kind"), manifest.get("files")
-    if isinstance(sums, list) and all(isinstance(name, str) for name in sums):
-        return None, dict.fromkeys(sums)
-    if not isinstance(sums, dict) or not all(isinstance(value, str) for value in sums.values()):
-        raise ValueError("no files")
-    if kind not in (None, *get_args(Kind)):
-        raise ValueError("unknown kind")
-    return kind, sums
+    if kind not in get_args(Kind) or not isinstance(sums, dict) or not all(isinstance(value, str) for value in sums.values()):
+        raise ValueError("no kind or no files")
+    return str(kind), sums
 
 
-def _problem(path: Path, expected: str | None) -> str | None:
+def _problem(path: Path, expected: str) -> str | None:
     """Describe the problem with a file that the manifest lists."""
     if not os.path.lexists(path):
         return "is missing"
     if not path.is_symlink() and not path.is_file():
         return "is no longer a file"
     try:
-        return None if expected is None or _agrees(path, expected) else _CHANGED
+        return None if _agrees(path, expected) else _CHANGED
     except OSError as error:
         return f"cannot be read: {error.strerror}"
 
@@ -200,8 +191,7 @@ def _agrees(path: Path, expected: str) -> bool:
     size = expected.rpartition(" ")[0]
     if size and size != str(path.lstat().st_size):
         return False
-    found = _sum(path)
-    return expected in (found, found.rpartition(" ")[2])  # an older bgnb wrote no sizes
+    return _sum(path) == expected
 
 
 def _sum(path: Path, *, sync: bool = False) -> str:

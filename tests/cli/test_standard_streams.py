@@ -179,7 +179,9 @@ def test_no_temporary_directory_is_one_line(tmp_path, monkeypatch):
 def test_names_of_files_reach_the_terminal_without_control_characters(tmp_path, monkeypatch, encoding):
     """Names that terminals would interpret, or that cannot be encoded, are printed with replacements."""
     monkeypatch.setenv("PYTHONIOENCODING", encoding)
-    (tmp_path / "manifest.json").write_text('{"creator": "bgnb", "files": {"a\\u0007\\u009b": "0", "\\ud800": "0"}}')
+    (tmp_path / "manifest.json").write_text(
+        '{"creator": "bgnb", "kind": "runs", "files": {"a\\u0007\\u009b": "0", "\\ud800": "0"}}'
+    )
     done = subprocess.run([sys.executable, "-m", "bgnb", "check", tmp_path], capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (1, b"")
     text = done.stdout.decode(encoding)

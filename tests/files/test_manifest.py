@@ -48,18 +48,6 @@ def test_files_of_another_size_are_not_read(models, tmp_path):
     assert (done.returncode, done.stdout) == (1, f"{out / 'report.json'}: was changed after bgnb wrote it, or is damaged\n")
 
 
-def test_manifest_without_sizes(models, tmp_path):
-    """A manifest of an older bgnb, which has checksums only, is sufficient."""
-    out = shutil.copytree(models, tmp_path / "out")
-    manifest = json.loads((out / MANIFEST).read_text())
-    manifest["files"] = {name: text.split()[1] for name, text in manifest["files"].items()}
-    (out / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
-    assert not any(bgnb.check(out).values())
-    manifest["files"]["report.json"] = manifest["files"]["report.json"][1:]
-    (out / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
-    assert [name for name, problem in bgnb.check(out).items() if problem] == ["report.json"]
-
-
 @pytest.mark.slow
 def test_check_detects_each_bit(tmp_path):
     """Each changed bit of a file or of the manifest is detected, and a changed link."""
@@ -93,14 +81,14 @@ def test_check_detects_each_bit(tmp_path):
         ("[]", 2, "Error: {path}: its manifest.json", "[not-a-model]"),
         ("[" * 100_000, 2, "Error: {path}: its manifest.json", "[not-a-model]"),
         ('{"creator": "bgnb", "fi', 1, "{path}/manifest.json: is damaged", ""),
-        ('{"creator": "bgnb", "files": 3}', 1, "{path}/manifest.json: is damaged", ""),
+        ('{"creator": "bgnb", "kind": "models", "files": 3}', 1, "{path}/manifest.json: is damaged", ""),
+        ('{"creator": "bgnb", "kind": "x", "files": {}}', 1, "{path}/manifest.json: is damaged", ""),
         ("\udcff", 1, "{path}/manifest.json: is damaged", ""),
-        ('{"creator": "bgnb", "files": ["a"]}', 1, "{path}/manifest.json: was written by an older bgnb", ""),
     ],
-    ids=["none", "foreign", "list", "deep", "truncated", "number", "binary", "older"],
+    ids=["none", "foreign", "list", "deep", "truncated", "number", "kind", "binary"],
 )
 def test_check_describes_manifest(tmp_path, manifest, exit_code, start, end):
-    """Directories of others are errors; damaged and older manifests are problems."""
+    """Directories of others are errors; damaged manifests are problems."""
     (tmp_path / "a").touch()
     if manifest:
         (tmp_path / MANIFEST).write_bytes(os.fsencode(manifest))
@@ -118,7 +106,7 @@ def test_check_reads_no_files_elsewhere(tmp_path):
     (tmp_path / "out" / "link").symlink_to(tmp_path)
     names = ("../secret", f"{tmp_path}/secret", "link/secret", "a\0b", "\ud800")
     sums = dict.fromkeys(names, f"0 {sha256().hexdigest()}") | {"link": sha256(bytes(tmp_path)).hexdigest()}
-    (tmp_path / "out" / MANIFEST).write_text(json.dumps({"creator": "bgnb", "files": sums}, indent=1) + "\n")
+    (tmp_path / "out" / MANIFEST).write_text(json.dumps({"creator": "bgnb", "kind": "runs", "files": sums}, indent=1) + "\n")
     assert bgnb.check(tmp_path / "out") == dict.fromkeys(names, "is missing") | {"link": None, MANIFEST: None}
 
 

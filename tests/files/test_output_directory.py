@@ -76,15 +76,6 @@ def test_first_foreign_file_is_enough(tmp_path, monkeypatch):
     assert len([path for path in seen if path.name == "mine"]) == 1
 
 
-def test_older_manifests_can_be_replaced(tmp_path):
-    """A directory is replaced although its manifest has no checksums, as an older bgnb wrote it."""
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "ab").touch()
-    (tmp_path / "out" / MANIFEST).write_text('{"creator": "bgnb", "files": ["ab"]}')
-    make(tmp_path / "out", "c", overwrite=True)
-    assert names(tmp_path / "out") == {"c", MANIFEST}
-
-
 def test_file_added_meanwhile_is_kept(tmp_path):
     """A foreign file that appears while the new directory is made keeps the old one in place."""
     make(tmp_path / "out", "a")
