@@ -22,10 +22,10 @@ import ipywidgets as widgets
 import traitlets
 
 from bgnb._util.checks import checked_path
-from bgnb._util.errors import BgnbError, quoted, shortened
+from bgnb._util.errors import BgnbError, DataError, quoted, shortened
+from bgnb._util.reading import parse_json, read_text
 from bgnb.dashboards.controls import LABEL, Control, button, row, text_box
 from bgnb.dashboards.live_figures import Action, LiveFigures
-from bgnb.dashboards.saved_states import parse_state
 from bgnb.files.output_file import check_file_path, write_file
 from bgnb.plots.alternative_texts import describe
 from bgnb.plots.bokeh_figures import Plots, draw
@@ -35,6 +35,7 @@ from bgnb.plots.view import View
 
 #: Fields that reset others, and the values of these.
 Resets = tuple[tuple[tuple[str, ...], Mapping[str, Any]], ...]
+_SAVED = "use the text of dashboard.json, or a file written by dashboard.save_json"
 
 
 def _state_property(name: str) -> property:
@@ -237,7 +238,7 @@ class Dashboard(widgets.VBox):
         return self.update(**self._saved_fields(saved))
 
     def _saved_fields(self, saved: str | Path) -> dict[str, Any]:
-        kind, fields = parse_state(saved)
+        kind, fields = _parse_state(saved)
         if kind != self.function:
             known = shortened(kind)
             advice = f"restore it in a dashboard made by {known}"
@@ -401,6 +402,30 @@ class Dashboard(widgets.VBox):
         """Add a PNG image, which is shown if no kernel is running."""
         static = {"image/png": b64encode(to_png(self.view)).decode(), "text/plain": self.view.summary}
         return super()._repr_mimebundle_(**arguments) | static
+
+
+def _parse_state(saved: Any) -> tuple[str, dict[str, Any]]:
+    """Read the kind of dashboard and the fields of a saved state, which is a text or a file."""
+    if not isinstance(saved, str | Path) or not str(saved).strip():
+        raise BgnbError("invalid-argument", f"a saved state must be text or a file, got {quoted(saved)}; {_SAVED}")
+    is_file = isinstance(saved, Path) or not saved.lstrip().startswith("{")
+    where = f"{saved}"[: 300 if is_file else 80]
+    try:
+        content = parse_json(read_text(saved) if is_file else str(saved))
+    except DataError as error:
+        raise BgnbError(error.code, f"{error.message}; for a saved state, {_SAVED}") from None
+    except OSError as error:
+        code = "not-found" if isinstance(error, FileNotFoundError) else "unreadable"
+        wrong = f"is neither the text of a saved state, which begins with {{, nor a file that can be read ({error.strerror})"
+        raise BgnbError(code, f"{where}: {wrong}; {_SAVED}") from None
+    except ValueError as error:
+        reason = "it is not text" if isinstance(error, UnicodeDecodeError) else error
+        raise BgnbError("invalid-argument", f"{where}: is not a saved state: {reason}; {_SAVED}") from None
+    content = content if isinstance(content, dict) else {}
+    if not isinstance(content.get("dashboard"), str) or not isinstance(content.get("state"), dict):
+        wanted = "'dashboard', the name of a function, and 'state', an object"
+        raise BgnbError("invalid-argument", f"{where}: is not a saved state: it must contain {wanted}; {_SAVED}")
+    return content["dashboard"], content["state"]
 
 
 def _differ(one: Any, other: Any) -> bool:
