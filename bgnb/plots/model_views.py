@@ -28,7 +28,7 @@ from bgnb.plots.cube_panels import (
     profile_series,
     rate_series,
 )
-from bgnb.plots.cube_state import CubeState, Shown, energy_edges, pixel, place_label, region_of, weights_of
+from bgnb.plots.cube_state import CubeState, Shown, centre_of, energy_edges, pixel, place_label, weights_of
 from bgnb.plots.labels import RATE_AXIS, RATE_LABEL, energy_label, format_count, format_number, format_value
 from bgnb.plots.pointing_map import pointing_map, zenith_limit
 from bgnb.plots.view import Curve, Dash, Graph, Legend, Panel, Range, Series, Style, View, axis_range, range_with_errors
@@ -236,7 +236,7 @@ def _profile_graph(
 ) -> Graph:
     name = f"group {state.group_id}" if state.further else ""
     series = _measured_or_extrapolated(profiles[state.group_id], name, extrapolated=extrapolated)
-    others = _other_profiles(profiles, styles, state)
+    others = [_profile_curve(profiles[other], width=1.5, **styles[other]) for other in state.further]
     band = None
     edges = profiles[state.group_id].edges
     if not state.region:
@@ -270,14 +270,9 @@ def _measured_or_extrapolated(
     return Series(grey_name, line.x, nothing, "points", EXTRAPOLATED, legend=""), line
 
 
-def _other_profiles(
-    profiles: Mapping[int, Profile], styles: Mapping[int, dict[str, Any]], state: ModelState
-) -> tuple[Curve, ...]:
-    curves = []
-    for other in state.further:
-        line = profile_series(profiles[other], "")
-        curves.append(Curve(x=line.x, y=line.y, width=1.5, **styles[other]))
-    return tuple(curves)
+def _profile_curve(profile: Profile, **style: Any) -> Curve:
+    line = profile_series(profile, "")
+    return Curve(x=line.x, y=line.y, **style)
 
 
 def _groups_map(overview: GroupsOverview, state: ModelState) -> Graph:
@@ -322,8 +317,7 @@ def _zenith_graph(
 def _strips_graph(
     models: Mapping[int, Shown[BackgroundModel]], further: Mapping[int, dict[str, Any]], state: ModelState, energies: str
 ) -> Graph:
-    region = region_of(state)
-    x, y = (region.x, region.y) if region else state.position
+    x, y = centre_of(state)
     main = models[state.group_id]
     strips = {
         group_id: [strip_profile(shown.part, 0, axis, center, STRIP) for axis, center in (("detx", y), ("dety", x))]
@@ -336,11 +330,11 @@ def _strips_graph(
         profile_series(profile, name, LINES[0], style)
         for profile, name, style in zip(strips[state.group_id], names, styles, strict=True)
     ]
-    curves = []
-    for other in state.further:
-        for profile, dash in zip(strips[other], dashes, strict=True):
-            line = profile_series(profile, "")
-            curves.append(Curve(x=line.x, y=line.y, dash=dash, **further[other]))
+    curves = [
+        _profile_curve(profile, dash=dash, **further[other])
+        for other in state.further
+        for profile, dash in zip(strips[other], dashes, strict=True)
+    ]
     edges = np.concatenate([main.whole.axes.detx.value, main.whole.axes.dety.value])
     texts = f"Strips of {2 * STRIP:g}°, {energies}", "DETX or DETY / deg", RATE_AXIS
     ranges = (float(edges.min()), float(edges.max())), range_with_errors(series, curves, zero=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 
 from bgnb._util.arrays import Bools, Floats
 from bgnb._util.checks import checked_choice
-from bgnb._util.errors import printable
+from bgnb._util.errors import enumerate_values, printable
 from bgnb._util.outliers import Deviations
 from bgnb.plots import sky_map
 from bgnb.plots.colours import LINES, SELECTED
@@ -158,11 +158,11 @@ def _describe_marked(runs: RunSet, state: RunsState, selected: Bools) -> list[st
     middle = f"median {format_number(found.median)} {unit}".rstrip() if np.isfinite(found.median) else "not known"
     wide = f", {describe_scatter(found)}" if found.enough else ""
     far = [str(obs_id) for obs_id in runs.obs_ids[found.stand_out]]
-    which = f"{format_count(len(far), 'run')} {'stand' if len(far) > 1 else 'stands'} out: {_listed(far)}"
+    which = f"{format_count(len(far), 'run')} {'stand' if len(far) > 1 else 'stands'} out: {enumerate_values(far, _MAX_NAMED)}"
     lines = [f"{name}: {middle}{wide}; {which if far else 'no run stands out'}."]
     alarms = [f"{obs_id} ({', '.join(runs.alarms[obs_id])})" for obs_id in runs.obs_ids[runs.with_alarm].tolist()]
     if alarms:
-        lines.append(f"Alarms of the checks: {format_count(len(alarms), 'run')}: {_listed(alarms)}.")
+        lines.append(f"Alarms of the checks: {format_count(len(alarms), 'run')}: {enumerate_values(alarms, _MAX_NAMED)}.")
     low, high = _value_range(runs, state, selected)
     if beyond := int(np.count_nonzero((values < low) | (values > high))):
         lines.append(f"The axis of the {state.y} does not contain {format_count(beyond, 'skipped run')}.")
@@ -193,11 +193,6 @@ def limit_curves(found: Deviations, x_range: Range) -> tuple[Curve, ...]:
         Curve(x=x, y=np.full(2, found.median), colour=_LIMIT, name="median", dash="dashed"),
         *(Curve(x=x, y=np.full(2, limit), colour=_LIMIT, name="3.5 σ", dash="dotted") for limit in shown_limits(found)),
     )
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
-    return f"{', '.join(names[:_MAX_NAMED])}{more}"
 
 
 def _value_range(runs: RunSet, state: RunsState, selected: Bools) -> Range:
