@@ -69,7 +69,7 @@ def plot(**arguments: Any) -> None:
     if (path := arguments["output"]) is not None:
         from bgnb.files.output_file import check_new_file
 
-        check_new_file(path, (".png", ".pdf", ".svg"), overwrite=True)
+        check_new_file(path, (".png", ".pdf", ".svg"), overwrite=arguments["overwrite"])
     from bgnb.files.model_directory import ModelDirectory
     from bgnb.plots.model_pictures import plot
 

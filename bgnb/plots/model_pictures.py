@@ -86,7 +86,7 @@ def plot(
     if output is None:
         output = "_".join([*name.split("/"), f"group{group_id}.png"])
     path = checked_path("output", output)
-    check_new_file(path, tuple(FORMATS), overwrite=True)
+    check_new_file(path, tuple(FORMATS), overwrite=overwrite)
     with named_errors(path):
         if is_in(path.resolve(), models.path.resolve()):
             raise BgnbError("bad-target", f"{path}: lies in the directory of models; give another file as output")
@@ -98,7 +98,6 @@ def plot(
         width = _COLUMN if isinstance(panels, list | tuple) and len(panels) == 1 else _PAGE
     draw = FORMATS[path.suffix.lower()]
     content = draw(replace(view, title=heading, subject=""), width=width, font_size=font_size, panels=panels, dpi=dpi)
-    check_new_file(path, tuple(FORMATS), overwrite=overwrite)  # after all options, so that these are named first
     write_file(path, content, overwrite=overwrite)
     return path
 
