@@ -96,11 +96,10 @@ class CubeDashboard(Dashboard):
         panel = action["panel"]
         if isinstance(self.view.panels[panel], Image):
             self._act_in_image(action)
-        elif panel in self.energy_panels:
-            if action["kind"] == "select" and action["x"][1] > 0:
-                self.update(energy=self._energies(*(self._bin(max(x, 1e-6)) for x in action["x"])))
-            elif action["kind"] == "tap" and action["x"] is not None and action["x"] > 0:
-                self.update(energy=self._energies(*[self._bin(action["x"])] * 2))
+        elif panel in self.energy_panels and action["x"] is not None:
+            low, high = action["x"] if action["kind"] == "select" else (action["x"], action["x"])
+            if high > 0:
+                self.update(energy=energies_of(self.axes, *energy_edges(self.axes, (max(low, 1e-6), high))))
 
     def _act_in_image(self, action: Action) -> None:
         if action["kind"] == "tap" and action["x"] is not None and action["y"] is not None:
@@ -110,13 +109,6 @@ class CubeDashboard(Dashboard):
 
     def frames(self) -> dict[tuple[str, str], Any]:
         return {("", label): state for label, state in through_energies(self.axes, self.state).items()}
-
-    def _bin(self, energy: float) -> int:
-        return energy_bin(self.axes, energy)
-
-    def _energies(self, first: int, last: int) -> tuple[float, float]:
-        """Return energies in the bins from a first to a last one."""
-        return energies_of(self.axes, first, last + 1)
 
     def _edges(self) -> tuple[int, int]:
         """Return the indices of the first and the last edge of the shown energy bins."""
@@ -181,7 +173,7 @@ class CubeDashboard(Dashboard):
                     raise BgnbError("invalid-argument", f"energy must be positive, got {value:g} TeV")
                 first, last = self._edges()  # edges are shown with four digits
                 if end == 0:
-                    first = self._bin(value * (1 + 1e-3))
+                    first = energy_bin(self.axes, value * (1 + 1e-3))
                     last = max(first + 1, last)
                 else:
                     edges = self.axes.energy.value
