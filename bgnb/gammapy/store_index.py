@@ -53,9 +53,13 @@ def index_of_hdus(
     table : `~astropy.table.Table`
         Rows for the original files and the backgrounds.
     components : dict of int to set of str
-        HDU_TYPEs of the original HDUs of each run.
+        HDU_TYPEs of the HDUs of each run.
     """
-    return {"GADF": _gadf_rows, "HESS": _hess_rows, "FILES": _files_rows}[scheme](runs, obs_ids, target, kind)
+    table = {"GADF": _gadf_table, "HESS": _hess_table, "FILES": _files_table}[scheme](runs, obs_ids, target, kind)
+    components: dict[int, set[str]] = {obs_id: set() for obs_id in obs_ids}
+    for obs_id, hdu_type in zip(table["OBS_ID"].tolist(), table["HDU_TYPE"].tolist(), strict=True):
+        components[obs_id].add(hdu_type)
+    return table, components
 
 
 def relative_path(file: Path, target: Path) -> tuple[str, str]:
@@ -79,8 +83,8 @@ def background_file(obs_id: int) -> str:
     return f"bkg_{obs_id}.fits.gz"
 
 
-def _gadf_rows(runs: Runs, obs_ids: Sequence[int], target: Path, kind: str) -> tuple[Table, dict[int, set[str]]]:
-    """Return the index of HDUs, with rows for the original files and the backgrounds, and the components of each run."""
+def _gadf_table(runs: Runs, obs_ids: Sequence[int], target: Path, kind: str) -> Table:
+    """Return the index of HDUs, with rows for the original files and the backgrounds."""
     index = read_table(index_file(runs.path, "hdu-index.fits"), refuse=Findings(runs.reading).refuse)
     columns: dict[str, NDArray[Any]] = dict.fromkeys(_COLUMNS, np.zeros(0))  # in this order
     columns |= {name: values for name, values in index.columns.items() if values.ndim == 1 and values.dtype.kind != "V"}
@@ -101,20 +105,16 @@ def _gadf_rows(runs: Runs, obs_ids: Sequence[int], target: Path, kind: str) -> t
         names = columns["HDU_NAME"].tolist()
         for number in np.flatnonzero(kept & ~np.isin(used_kinds, ["events", "gti"])).tolist():
             kept[number] = _exists(HduLocation(folders[files[number]] / files[number][1], names[number]))
-    components: dict[int, set[str]] = {obs_id: set() for obs_id in obs_ids}
-    for obs_id, component in zip(columns["OBS_ID"][kept].tolist(), kinds[kept].tolist(), strict=True):
-        components[obs_id].add(component)
     columns["HDU_NAME"] = _names_of_used_hdus(columns, used_kinds, kept, folders)
     used = {file for file, is_kept in zip(files, kept, strict=True) if is_kept}
     paths = {file: relative_path(folders[file] / file[1], target) for file in used}
     columns["FILE_DIR"], columns["FILE_NAME"] = np.array([paths.get(file, ("", "")) for file in files]).T
     table, rows = Table(), [_background_row(obs_id, kind) for obs_id in obs_ids]
-    for obs_id in obs_ids:
-        if "gti" not in components[obs_id]:  # then that in the file of the events was read
-            location = HduLocation(runs.files(obs_id).events.path, "GTI", optional=True)
-            if row := _row_of_hdu(obs_id, "gti", location, target):
-                rows.append(row)
-                components[obs_id].add("gti")
+    with_gti = set(columns["OBS_ID"][kept & (kinds == "gti")].tolist())
+    for obs_id in (each for each in obs_ids if each not in with_gti):  # then that in the file of the events was read
+        location = HduLocation(runs.files(obs_id).events.path, "GTI", optional=True)
+        if row := _row_of_hdu(obs_id, "gti", location, target):
+            rows.append(row)
     for name, values in columns.items():
         ours = [row[name] for row in rows] if name in _COLUMNS else np.zeros(len(rows), values.dtype)
         here = values[kept]
@@ -122,7 +122,7 @@ def _gadf_rows(runs: Runs, obs_ids: Sequence[int], target: Path, kind: str) -> t
             here = np.char.decode(np.char.encode(here, "ascii", "replace"), "ascii")
         table[name] = np.concatenate([here, ours])
         table[name].unit = index.units.get(name) or None
-    return table[np.argsort(table["OBS_ID"], kind="stable")], components
+    return table[np.argsort(table["OBS_ID"], kind="stable")]
 
 
 def _names_of_used_hdus(
@@ -141,29 +141,25 @@ def _names_of_used_hdus(
     return np.array(names, dtype=str)
 
 
-def _hess_rows(runs: Runs, obs_ids: Sequence[int], target: Path, kind: str) -> tuple[Table, dict[int, set[str]]]:
-    """Make an index of the HDUs of scheme HESS and of the backgrounds; return it and the components of each run."""
+def _hess_table(runs: Runs, obs_ids: Sequence[int], target: Path, kind: str) -> Table:
+    """Make an index of the HDUs of scheme HESS and of the backgrounds."""
     rows: list[dict[str, Any]] = []
-    components: dict[int, set[str]] = {}
     for obs_id in obs_ids:
         files = runs.files(obs_id)
-        components[obs_id] = set()
         for hdu_type, location in {"events": files.events, "gti": files.gti, "aeff": files.aeff}.items():
             if row := _row_of_hdu(obs_id, hdu_type, location, target):
                 rows.append(row)
-                components[obs_id].add(hdu_type)
         rows.append(_background_row(obs_id, kind))
-    return Table(rows=rows), components
+    return Table(rows=rows)
 
 
-def _files_rows(runs: Runs, obs_ids: Sequence[int], target: Path, kind: str) -> tuple[Table, dict[int, set[str]]]:
-    """Make an index of the HDUs in the files of the runs and of the backgrounds; return it and the components of each run."""
+def _files_table(runs: Runs, obs_ids: Sequence[int], target: Path, kind: str) -> Table:
+    """Make an index of the HDUs in the files of the runs and of the backgrounds."""
     rows: list[dict[str, Any]] = []
-    components: dict[int, set[str]] = {}
     for obs_id in obs_ids:
         path = runs.files(obs_id).events.path
         file = relative_path(path, target)
-        components[obs_id], names = set(), {"PRIMARY"}
+        names = {"PRIMARY"}
         for header in read_headers(path):
             hdu_class, name = _class_in_gammapy(header), header.name.strip().upper()
             is_first = name not in names  # which Gammapy finds by its name
@@ -171,9 +167,8 @@ def _files_rows(runs: Runs, obs_ids: Sequence[int], target: Path, kind: str) -> 
             if header.hdu_class and hdu_class and name and is_first:
                 values = (obs_id, header.hdu_class.value, hdu_class, *file, header.name)
                 rows.append(dict(zip(_COLUMNS, values, strict=True)))
-                components[obs_id].add(header.hdu_class.value)
         rows.append(_background_row(obs_id, kind))
-    return Table(rows=rows), components
+    return Table(rows=rows)
 
 
 def _class_in_gammapy(header: Header) -> str | None:
