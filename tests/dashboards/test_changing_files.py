@@ -19,14 +19,6 @@ from bgnb.dashboards import compare_models, explore_models, explore_runs, explor
 from bgnb.files.model_directory import ModelDirectory
 from tests.dashboards.acting import assert_controls_show_state, assert_same_as_fresh, press
 from tests.helpers.errors import raises
-from tests.helpers.time_limit import time_limit
-
-
-@pytest.fixture(autouse=True)
-def _no_hang():
-    """Fail a test that waits for a pipe."""
-    with time_limit(120):
-        yield
 
 
 @pytest.fixture
@@ -52,16 +44,10 @@ def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-20])
 
 
-def plant_pipe(path: Path) -> None:
-    path.unlink()
-    os.mkfifo(path)
-
-
 # What happens to a directory of which two groups are shown one after the other, and the code of the error.
 CHANGES = {
     "file removed": (lambda folder, _, group_id: file_of(folder, group_id).unlink(), "not-found"),
     "file truncated": (lambda folder, _, group_id: truncate(file_of(folder, group_id)), "truncated"),
-    "file replaced by a pipe": (lambda folder, _, group_id: plant_pipe(file_of(folder, group_id)), "not-a-file"),
     "directory removed": (lambda folder, *_: shutil.rmtree(folder), "changed"),
     "directory replaced": (lambda folder, others, _: (shutil.rmtree(folder), shutil.copytree(others, folder)), "changed"),
 }
@@ -259,13 +245,6 @@ def test_runs_and_validation(runs, tmp_path):
         dashboard._controls["selected"].widget.value = str(run)
         assert shown_error(dashboard) == ""
         assert dashboard.state.selected == (run,)
-
-
-def test_saved_state_in_a_pipe(modeldir, tmp_path):
-    """A pipe is no saved state."""
-    os.mkfifo(tmp_path / "pipe")
-    with raises("not-a-file", tmp_path / "pipe"):
-        explore_models(modeldir).restore(tmp_path / "pipe")
 
 
 def test_counts_of_a_reference_are_not_needed(pair, monkeypatch):
