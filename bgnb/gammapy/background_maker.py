@@ -26,7 +26,7 @@ from bgnb.files.model_directory import read_models
 from bgnb.gammapy.attached_runs import attached_run, notes_on_backgrounds, notes_on_selection
 from bgnb.gammapy.background_priors import BackgroundErrors, counts_in_mask
 from bgnb.gammapy.irfs import to_irf
-from bgnb.gammapy.observations import run_of, runs_of
+from bgnb.gammapy.observations import obs_id_of, runs_of
 from bgnb.gammapy.run_background import RunBackground, RunBackgrounds
 from bgnb.gammapy.settings import BackgroundSettings
 from bgnb.production.make_models import Production
@@ -275,7 +275,7 @@ def _check_dataset(dataset: MapDataset, observation: Observation) -> None:
     if not isinstance(dataset, MapDataset):
         kind = type(dataset).__name__
         raise BgnbError("invalid-argument", f"dataset must be a MapDataset or SpectrumDataset, got {kind}")
-    obs_id, where = run_of(observation).obs_id, f"dataset {dataset.name}"
+    obs_id, where = obs_id_of(observation), f"dataset {dataset.name}"
     if dataset.stat_type == "wstat":
         raise BgnbError("invalid-argument", f"{where}: its background is that of its off counts (OnOff)")
     table, advice = dataset.meta_table, "run MapDatasetMaker or SpectrumDatasetMaker before BackgroundMaker"

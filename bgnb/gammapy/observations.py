@@ -94,13 +94,15 @@ def make_models(
     return models_of_plan(plan_of_runs(runs_of(observations, settings.reading), settings), workers, scheduler, progress)
 
 
-def runs_of(observations: Iterable[Observation], reading: ReadingSettings | None = None) -> Runs:
+def runs_of(observations: Iterable[Observation], reading: ReadingSettings) -> Runs:
     """Describe observations of Gammapy as runs; their events are read when needed.
 
     Parameters
     ----------
     observations : iterable of `~gammapy.data.Observation`
         The observations.
+    reading : `ReadingSettings`
+        Settings of `bgnb.open_runs`.
 
     Returns
     -------
@@ -136,27 +138,17 @@ def runs_of(observations: Iterable[Observation], reading: ReadingSettings | None
         missing = "" if name == "OBJECT" else np.nan
         table[name] = [rows[obs_id].get(name, missing) for obs_id in sorted(rows)]
         table[name].unit = unit or None
-    return Runs(Path("observations"), table, locations, errors, reading=reading or ReadingSettings())
+    return Runs(Path("observations"), table, locations, errors, reading=reading)
 
 
-def run_of(observation: Observation, reading: ReadingSettings | None = None) -> RunFiles:
-    """Describe an observation as a FITS file in memory, which is made when it is read.
-
-    Raises
-    ------
-    BgnbError
-        If it is not an observation of Gammapy, or its ``obs_id`` is not an integer.
-    """
-    if not hasattr(observation, "obs_filter"):
-        kind = type(observation).__name__
-        raise BgnbError("invalid-argument", f"an observation must be a gammapy.data.Observation, got {kind}")
-    obs_id = _obs_id(observation)
+def run_of(observation: Observation, reading: ReadingSettings) -> RunFiles:
+    """Describe an observation as a FITS file in memory, which is made when it is read."""
+    obs_id = obs_id_of(observation)
     path = Path(f"observation {obs_id}")
     hdus: dict[str, Any] = {
         name.lower(): HduLocation(path, name, optional=name == "AEFF" and "aeff" not in observation.available_hdus)
         for name in ("EVENTS", "GTI", "AEFF")
     }
-    reading = reading or ReadingSettings()
     columns = () if reading.events is None else EventSelection(reading.events).columns
     content = partial(_content, observation, str(path), reading, columns)
     return RunFiles(obs_id, **hdus, content=content, reading=reading)
@@ -175,7 +167,7 @@ def row_of(observation: Observation, where: str, reading: ReadingSettings) -> di
     else:
         altitude, azimuth = pointing_altaz(pointing.ra.deg, pointing.dec.deg, middle, _site(observation, where))
     return {
-        "OBS_ID": _obs_id(observation),
+        "OBS_ID": obs_id_of(observation),
         "OBJECT": str((meta.target and meta.target.name) or ""),
         "RA_PNT": pointing.ra.deg,
         "DEC_PNT": pointing.dec.deg,
@@ -186,8 +178,17 @@ def row_of(observation: Observation, where: str, reading: ReadingSettings) -> di
     }
 
 
-def _obs_id(observation: Observation) -> int:
-    """Return the number of an observation."""
+def obs_id_of(observation: Observation) -> int:
+    """Return the number of an observation.
+
+    Raises
+    ------
+    BgnbError
+        If it is not an observation of Gammapy, or its ``obs_id`` is not an integer.
+    """
+    if not hasattr(observation, "obs_filter"):
+        kind = type(observation).__name__
+        raise BgnbError("invalid-argument", f"an observation must be a gammapy.data.Observation, got {kind}")
     try:
         return int(str(observation.obs_id))
     except ValueError:
