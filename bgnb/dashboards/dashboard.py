@@ -29,7 +29,7 @@ from bgnb.dashboards.live_figures import Action, LiveFigures
 from bgnb.files.output_file import check_file_path, write_file
 from bgnb.plots.alternative_texts import describe
 from bgnb.plots.bokeh_figures import Plots, draw
-from bgnb.plots.html_page import lines_to_html, to_html
+from bgnb.plots.html_page import to_html
 from bgnb.plots.static import to_pdf, to_png, to_svg
 from bgnb.plots.view import View
 
@@ -320,7 +320,8 @@ class Dashboard(widgets.VBox):
 
     def _show(self, view: View) -> None:
         """Show a view in the summary and in the controls."""
-        self._summary.value = f'<div role="status">{lines_to_html(view.summary)}</div>'
+        lines = "<br>".join(map(escape, view.summary.splitlines()))
+        self._summary.value = f'<div role="status">{lines}</div>'
         self._message.value = ""
         self._show_controls()
         self._is_shown = True

@@ -237,7 +237,8 @@ def attach(
         runs.check_unchanged()
         write_fits(directory / "hdu-index.fits.gz", [primary_hdu(), index_hdu(hdus, "HDU")])
         write_fits(directory / "obs-index.fits.gz", [primary_hdu(), index])
-        reports = [_with_missing(run, components[run.obs_id]) for run in attached]
+        absent = {obs_id: tuple(name for name in _COMPONENTS if name not in components[obs_id]) for obs_id in obs_ids}
+        reports = [replace(run, missing=run.missing + absent[run.obs_id]) for run in attached]
         reports += [AttachedRun(obs_id, reason) for obs_id, reason in skipped.items()]
         of_models: list[str] = []
         for name, each in models.items():
@@ -277,8 +278,3 @@ def _epochs_of(
         else:
             without[obs_id] = Reason("epoch without models", epoch)
     return found, without
-
-
-def _with_missing(run: AttachedRun, components: set[str]) -> AttachedRun:
-    """Add the missing components to the result for a run."""
-    return replace(run, missing=run.missing + tuple(name for name in _COMPONENTS if name not in components))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from hashlib import blake2b
-from html import escape
 from typing import Any
 
 import numpy as np
@@ -195,8 +194,3 @@ def _check_size(size: float, max_size: float) -> None:
     if size > max_size:
         message = f"the page would be {size / 1e6:.3g} MB, more than {max_size / 1e6:g} MB"
         raise BgnbError("too-large", f"{message}; export fewer groups, energies or pixels, or increase max_size")
-
-
-def lines_to_html(text: str) -> str:
-    """Escape lines of text for HTML."""
-    return "<br>".join(escape(line) for line in text.splitlines())
