@@ -307,17 +307,7 @@ def _divided(edges: Floats) -> Floats:
 def _blocks(starts: NDArray[np.int64], n_parts: int) -> Iterator[NDArray[np.int64]]:
     """Divide energy bins into blocks of at most a number of parts, or of one bin, as Gammapy computes all parts at once.
 
-    Parameters
-    ----------
-    starts : ndarray
-        Number of the first part of each bin, and the number of all parts.
-    n_parts : int
-        Maximum number of parts.
-
-    Yields
-    ------
-    ndarray
-        The elements of ``starts`` at the edges of the bins of a block.
+    ``starts`` has the number of the first part of each bin, and the number of all parts; blocks are slices of it.
     """
     first = 0
     while first < len(starts) - 1:
