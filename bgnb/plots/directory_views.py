@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import cached_property, lru_cache
-from typing import Any
 
 import numpy as np
 
-from bgnb._util.arrays import Bools, Floats
+from bgnb._util.arrays import Bools
 from bgnb.cubes.energy_range import in_energies
 from bgnb.cubes.event_cuts import measured_planes
 from bgnb.cubes.model import BackgroundModel
@@ -47,7 +46,9 @@ class DirectoryViews:
         """Draw the view of a state; limits of colours are by default those of `automatic_limits`."""
         models = {group_id: self._shown(group_id, state.energy) for group_id in (state.group_id, *state.further)}
         label, limits = self._models.label(state.group_id), limits or self.automatic_limits(state)
-        view = model_view(models, self.overview, state, label, limits, self._spline_curves(state))
+        pointing = self.overview.pointings.get(state.group_id)
+        curves = self._spline.draw(state, pointing[1] % 360) if self._spline and pointing else []
+        view = model_view(models, self.overview, state, label, limits, curves)
         return replace(view, summary="\n".join([view.summary, *(f"Note: {note}" for note in self._models.notes)]))
 
     def _shown(self, group_id: int, energy: tuple[float, float]) -> Shown[BackgroundModel]:
@@ -83,16 +84,42 @@ class DirectoryViews:
         )
 
     @cached_property
-    def _spline(self) -> SplineModel | None:
-        return self._models.spline
+    def _spline(self) -> _SplineCurves | None:
+        spline = self._models.spline
+        return None if spline is None else _SplineCurves(spline, self._models.measurements)
 
-    def _spline_curves(self, state: ModelState) -> list[Curve]:
-        """Draw the rate of the spline against the zenith angle, at the azimuth of the group and at the opposite one."""
-        if self._spline is None or state.group_id not in self.overview.pointings:
-            return []
-        axes, azimuth = self._spline.axes, self.overview.pointings[state.group_id][1] % 360
-        first, last = energy_edges(axes, state.energy)
-        weights = np.diff(axes.energy.value)[first:last, None, None] * weights_of(axes, state)
+
+class _SplineCurves:
+    """Rate of a spline against the zenith angle.
+
+    Parameters
+    ----------
+    spline : `SplineModel`
+        The spline.
+    measurements : iterable of tuple of float
+        Those of `ModelDirectory`; empty if they are not known.
+    """
+
+    def __init__(self, spline: SplineModel, measurements: Iterable[tuple[float, float, float | None, float | None]]) -> None:
+        self._axes = spline.axes
+        low, high = spline.altitude_range
+        self._zeniths = np.linspace(90 - high, 90 - low, _ZENITHS)
+        # Range of zenith angles, and measured energy bins, of each run.
+        self._measured = [
+            (90 - high, 90 - low, measured_planes(threshold, limit, spline.axes))
+            for low, high, threshold, limit in measurements
+        ]
+        #: Rates for an azimuth, shape (zenith, energy, dety, detx).
+        self._rates = lru_cache(4)(
+            lambda azimuth: np.array(
+                [spline.rate_at(90 - zenith, azimuth).quantity.value for zenith in self._zeniths], np.float32
+            )
+        )
+
+    def draw(self, state: ModelState, azimuth: float) -> list[Curve]:
+        """Draw the rate at an azimuth, and at the opposite one."""
+        first, last = energy_edges(self._axes, state.energy)
+        weights = np.diff(self._axes.energy.value)[first:last, None, None] * weights_of(self._axes, state)
         curves: list[Curve] = []
         extrapolated: list[Curve] = []
         lines: tuple[tuple[float, Dash], ...] = (azimuth, "solid"), ((azimuth + 180) % 360, "dashed")
@@ -100,7 +127,7 @@ class DirectoryViews:
         # Parts of the curve between a measured and another point are extrapolated.
         beyond = ~within | np.append(~within[1:], False) | np.append(False, ~within[:-1])
         for at, dash in lines:
-            rate = np.tensordot(self._spline_rates(at)[:, first:last], weights, 3) / weights.sum()
+            rate = np.tensordot(self._rates(at)[:, first:last], weights, 3) / weights.sum()
             curve = Curve(x=self._zeniths, y=rate, colour=LINES[2], name=f"spline, azimuth {at:.0f}°", width=1.5, dash=dash)
             curves.append(replace(curve, y=np.where(within, rate, np.nan)))
             if beyond.any():
@@ -113,34 +140,7 @@ class DirectoryViews:
         """Find the zenith angles of the curve in the range of those at which runs measured all energies between two edges."""
         if not self._measured:  # not known
             return np.ones(len(self._zeniths), dtype=bool)
-        ranges = [ends for ends, planes in self._measured if planes.start <= first and last <= planes.stop]
+        ranges = [ends for *ends, planes in self._measured if planes.start <= first and last <= planes.stop]
         low, high = min((low for low, _ in ranges), default=np.inf), max((high for _, high in ranges), default=-np.inf)
         step = np.ptp(self._zeniths) / (_ZENITHS - 1)
         return (self._zeniths > low - step / 2) & (self._zeniths < high + step / 2)
-
-    @cached_property
-    def _measured(self) -> list[tuple[Range, slice]]:
-        """Range of zenith angles, and measured energy bins, of each run."""
-        assert self._spline is not None
-        axes = self._spline.axes
-        return [
-            ((90 - high, 90 - low), measured_planes(threshold, limit, axes))
-            for low, high, threshold, limit in self._models.measurements
-        ]
-
-    @cached_property
-    def _zeniths(self) -> Floats:
-        assert self._spline is not None
-        low, high = self._spline.altitude_range
-        return np.linspace(90 - high, 90 - low, _ZENITHS)
-
-    @cached_property
-    def _spline_rates(self) -> Callable[[float], Any]:
-        """Compute the rates at all zenith angles for an azimuth, shape (zenith, energy, dety, detx)."""
-        spline = self._spline
-        assert spline is not None
-        return lru_cache(4)(
-            lambda azimuth: np.array(
-                [spline.rate_at(90 - zenith, azimuth).quantity.value for zenith in self._zeniths], np.float32
-            )
-        )
