@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING
 from pathlib import Path
 from typing import Any, get_args
@@ -74,41 +74,32 @@ class Command(click.Command):
             raise type(error)(error.code, message) from error
 
 
-def options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Combine several options in one decorator."""
-
-    def decorate(command: Any) -> Any:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
-
-
-def settings(group: type[SettingsGroup], *, without: Iterable[str] = (), **defaults: Any) -> Callable[[Any], Any]:
+def settings(group: type[SettingsGroup], **defaults: Any) -> Callable[[Any], Any]:
     """Make the options of the settings of a group.
 
     Parameters
     ----------
     group : type of `SettingsGroup`
         The group; settings without a default are arguments of the command.
-    without : iterable of str
-        Settings that the command does not have.
     **defaults
         Defaults that differ from those of the group.
     """
     made = []
     for name, each in group.declared().items():
         default = defaults.get(name, each.default)
-        if name in without:
-            continue
         if default is MISSING:
             kind = each.metadata["declaration"].kind
             type_ = LazyChoice(kind) if isinstance(kind, Choice) else FilePath()
             made.append(click.argument(name, type=type_, metavar=name.upper()))
         else:
             made.append(_option(name, each.metadata["declaration"], default))
-    return options(*made)
+
+    def decorate(command: Any) -> Any:
+        for option in reversed(made):
+            command = option(command)
+        return command
+
+    return decorate
 
 
 def _option(name: str, declared: Declaration, default: Any) -> Callable[[Any], Any]:
