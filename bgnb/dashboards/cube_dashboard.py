@@ -93,19 +93,17 @@ class CubeDashboard(Dashboard):
         return dataclasses.replace(state, group_id=group_id, others=_checked_others(state.others, group_ids, missing))
 
     def act(self, action: Action) -> None:
-        panel = action["panel"]
+        panel, x, y = action["panel"], action["x"], action["y"]
+        is_tap, is_drag = action["kind"] == "tap", action["kind"] == "select"
         if isinstance(self.view.panels[panel], Image):
-            self._act_in_image(action)
-        elif panel in self.energy_panels and action["x"] is not None:
-            low, high = action["x"] if action["kind"] == "select" else (action["x"], action["x"])
+            if is_tap and x is not None and y is not None:
+                self.update(position=self._inside(x, y))
+            elif is_drag and self.state.draw != "nothing":
+                self.update(region=_region_in(self.state.draw, x, y))
+        elif panel in self.energy_panels and x is not None:
+            low, high = x if is_drag else (x, x)
             if high > 0:
                 self.update(energy=energies_of(self.axes, *energy_edges(self.axes, (max(low, 1e-6), high))))
-
-    def _act_in_image(self, action: Action) -> None:
-        if action["kind"] == "tap" and action["x"] is not None and action["y"] is not None:
-            self.update(position=self._inside(action["x"], action["y"]))
-        elif action["kind"] == "select" and self.state.draw != "nothing":
-            self.update(region=_region_in(self.state.draw, action["x"], action["y"]))
 
     def frames(self) -> dict[tuple[str, str], Any]:
         return {("", label): state for label, state in through_energies(self.axes, self.state).items()}
