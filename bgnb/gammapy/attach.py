@@ -213,7 +213,7 @@ def attach(
         counted: dict[int, RunCounts] = {}
         source = partial(BackgroundSource.of, Path(modeldir), digest, settings.background, makers)
         bar = progress_bar(len(kept), "run", progress)
-        with bar, open_workers(workers, scheduler, len(kept) * [SECONDS_PER_RUN]) as where:
+        with bar, open_workers(workers, scheduler, len(kept) * SECONDS_PER_RUN) as where:
             for obs_id, made in make_backgrounds(_chunks(runs, kept, epoch_of), makers, source, where):
                 if isinstance(made, MadeBackground):
                     write_file(directory / BACKGROUNDS / background_file(obs_id), made.content)

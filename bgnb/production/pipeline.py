@@ -238,19 +238,19 @@ def _counting(
     n_runs = sum(map(len, chunks))
     kept = KeptChunks(folder if n_runs >= KEPT_FROM else None)
     bar = progress_bar(n_runs, "run", progress)
-    with bar, kept.noted(), open_workers(workers, scheduler, _durations(plan, chunks)) as where:
+    with bar, kept.noted(), open_workers(workers, scheduler, _estimated_seconds(plan, chunks)) as where:
         yield _watched(count_chunks(chunks, plan.chunk, where, kept), plan, bar), bar
 
 
-def _durations(plan: Plan, chunks: Iterable[Sequence[int]]) -> list[float]:
-    """Estimate the CPU time for each run, s, from the mean size of up to `_SAMPLE` files."""
+def _estimated_seconds(plan: Plan, chunks: Iterable[Sequence[int]]) -> float:
+    """Estimate the CPU time for the runs of chunks, s, from the mean size of up to `_SAMPLE` files."""
     obs_ids = [obs_id for chunk in chunks for obs_id in chunk]
     some = obs_ids[:: -(-len(obs_ids) // _SAMPLE) or 1]
     total = 0
     for obs_id in some:
         with suppress(OSError):  # reported when the run is counted
             total += plan.runs.files(obs_id).events.path.stat().st_size
-    return len(obs_ids) * [SECONDS_PER_RUN + SECONDS_PER_BYTE * total / max(len(some), 1)]
+    return len(obs_ids) * (SECONDS_PER_RUN + SECONDS_PER_BYTE * total / max(len(some), 1))
 
 
 def merge(parts: Sequence[str | Path], outdir: str | Path, *, overwrite: bool = False, progress: bool | None = None) -> Report:

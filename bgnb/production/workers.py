@@ -144,7 +144,7 @@ def _worker_died(tasks: Collection[object]) -> BgnbError:
 
 @contextmanager
 def open_workers(
-    workers: int | Executor | None, scheduler: str | None = None, durations: Iterable[float] | None = None
+    workers: int | Executor | None, scheduler: str | None = None, seconds: float | None = None
 ) -> Iterator[Workers]:
     """Provide workers for the duration of a block.
 
@@ -156,8 +156,8 @@ def open_workers(
         ``distributed.Client(...).get_executor()``.
     scheduler : str, optional
         Address of a Dask scheduler, instead of ``workers``.
-    durations : iterable of float, optional
-        Estimated CPU time of each task, s, on which the default number of processes depends.
+    seconds : float, optional
+        Estimated CPU time of all tasks, s, on which the default number of processes depends.
 
     Raises
     ------
@@ -172,7 +172,7 @@ def open_workers(
     elif isinstance(workers, Executor):  # its caller closes it
         dask = type(workers).__module__.startswith("distributed")
         yield _dask_workers(workers._client, patient=True) if dask else Workers(submit=workers.submit)  # type: ignore[attr-defined]
-    elif (number := default_number(durations) if workers is None else whole_number("workers", workers)) == 1:
+    elif (number := default_number(seconds) if workers is None else whole_number("workers", workers)) == 1:
         yield Workers()
     else:
         if current_process().daemon:
@@ -182,16 +182,10 @@ def open_workers(
             yield found
 
 
-def default_number(durations: Iterable[float] | None) -> int:
+def default_number(seconds: float | None) -> int:
     """Return the number of cores, but at most one and one more for each `SECONDS_PER_WORKER` of tasks."""
     cores = 1 if current_process().daemon else _cores()  # daemonic processes cannot start others
-    enough = (cores - 1) * SECONDS_PER_WORKER
-    total = 0.0
-    for duration in (enough,) if durations is None else durations:
-        total += duration
-        if total >= enough:
-            return cores
-    return 1 + int(total / SECONDS_PER_WORKER)
+    return cores if seconds is None else min(cores, 1 + int(seconds / SECONDS_PER_WORKER))
 
 
 def _cores() -> int:

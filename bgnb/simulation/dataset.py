@@ -87,11 +87,8 @@ def make_test_dataset(
         common = (model, tuple(point_sources), settings.energy_threshold, seed, directory, layout)
         tasks = [_Task(row, table[row : row + 1], *common) for row in range(n_runs)]
         counts = np.zeros(n_runs, dtype=np.int64)
-        duration = SECONDS_PER_RUN + SECONDS_PER_EVENT * model.trigger_rate * LIVETIME
-        with (
-            progress_bar(n_runs, "run", progress) as bar,
-            open_workers(workers, durations=n_runs * [duration]) as executor,
-        ):
+        seconds = n_runs * (SECONDS_PER_RUN + SECONDS_PER_EVENT * model.trigger_rate * LIVETIME)
+        with progress_bar(n_runs, "run", progress) as bar, open_workers(workers, seconds=seconds) as executor:
             for task, count in executor.map(_write_run, tasks):
                 counts[task.row] = count
                 bar.update()

@@ -157,7 +157,7 @@ def compare_models(
             for group_id, each in comparisons.items()
         ]
         bar = progress_bar(len(tasks), "group", progress)
-        with bar, open_workers(workers, None, len(tasks) * [SECONDS_PER_GROUP]) as where:
+        with bar, open_workers(workers, None, len(tasks) * SECONDS_PER_GROUP) as where:
             for task, (png, page) in where.map(_draw_group, tasks):
                 write_file(directory / f"comparison_group{task.group_id}.png", png)
                 write_file(directory / f"comparison_group{task.group_id}.html", page)

@@ -1,7 +1,6 @@
 """Tasks in processes on this machine and in any executor: dead workers, signals, arguments."""
 
 import errno
-import itertools
 import os
 import signal
 import subprocess
@@ -51,19 +50,17 @@ def test_any_number_of_processes():
         assert list(workers.map(abs, [-3])) == [(-3, 3)]
 
 
-@pytest.mark.parametrize(
-    ("durations", "number"), [(None, 4), ([], 1), ([2.9], 1), ([0.5, 2.5], 2), (8 * [1.0], 3), (itertools.repeat(1.0), 4)]
-)
-def test_short_tasks_use_few_processes(monkeypatch, durations, number):
-    """One process more than the main one is started for each 3 s; no more durations are taken than needed."""
+@pytest.mark.parametrize(("seconds", "number"), [(None, 4), (0.0, 1), (2.9, 1), (3.0, 2), (8.0, 3), (9.0, 4), (1e9, 4)])
+def test_short_tasks_use_few_processes(monkeypatch, seconds, number):
+    """One process more than the main one is started for each 3 s."""
     monkeypatch.setattr(workers, "_cores", lambda: 4)
-    assert workers.default_number(durations) == number
+    assert workers.default_number(seconds) == number
 
 
 def test_size_of_files_counts(tmp_path, monkeypatch):
     """The estimated time grows with the size of the event files, and missing files do not matter."""
     seen = []
-    monkeypatch.setattr(pipeline, "open_workers", lambda *arguments: nullcontext(seen.append(sum(arguments[2])) or Workers()))
+    monkeypatch.setattr(pipeline, "open_workers", lambda *arguments: nullcontext(seen.append(arguments[2]) or Workers()))
     for rate in (1.0, 20.0):
         make_test_dataset(tmp_path / f"{rate}", n_runs=3, trigger_rate=rate, workers=1)
         make_models(tmp_path / f"{rate}", "GADF", select="all", method="unsmoothed")
@@ -84,11 +81,10 @@ def test_few_files_are_examined(monkeypatch):
         return SimpleNamespace(events=SimpleNamespace(path=SimpleNamespace(stat=lambda: SimpleNamespace(st_size=size))))
 
     plan = SimpleNamespace(runs=SimpleNamespace(files=files))
-    durations = pipeline._durations(plan, [range(start, start + 25) for start in range(0, 1000, 25)])
-    assert len(durations) == 1000
+    seconds = pipeline._estimated_seconds(plan, [range(start, start + 25) for start in range(0, 1000, 25)])
     assert len(examined) <= 100
-    assert sum(durations) == pytest.approx(1000 * (pipeline.SECONDS_PER_RUN + pipeline.SECONDS_PER_BYTE * 500_000), rel=0.02)
-    assert pipeline._durations(plan, []) == []
+    assert seconds == pytest.approx(1000 * (pipeline.SECONDS_PER_RUN + pipeline.SECONDS_PER_BYTE * 500_000), rel=0.02)
+    assert pipeline._estimated_seconds(plan, []) == 0
 
 
 def test_few_tasks_are_in_flight():
@@ -250,7 +246,7 @@ def test_executor_that_was_shut_down():
 
 
 def _in_daemon(workers):
-    with open_workers(workers, durations=[1000.0]) as found:
+    with open_workers(workers, seconds=1000.0) as found:
         return found.submit is None
 
 
