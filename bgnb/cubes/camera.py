@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from bgnb._util.arrays import Floats
-from bgnb.cubes.cube import CubeAxes
+from bgnb.cubes.cube import CubeAxes, distances
 
 #: Number of events that a smooth rate must predict beyond the edge, and the maximum number observed there relative to it.
 _EXPECTED_BEYOND, _OBSERVED_BEYOND = 10.0, 0.01
@@ -105,19 +105,8 @@ def _width(dety: Floats, detx: Floats) -> Floats:
 def _limits(distance: Distance, axes: CubeAxes) -> tuple[Floats, Floats]:
     """Return the minimum and maximum distance of each pixel from the centre, shape (dety, detx)."""
     dety, detx = axes.dety.value, axes.detx.value
-    nearest, farthest = (distance(of(dety)[:, None], of(detx)) for of in (_nearest, _farthest))
+    nearest, farthest = (distance(y[:, None], x) for y, x in zip(distances(dety), distances(detx), strict=True))
     return nearest, farthest
-
-
-def _nearest(edges: Floats) -> Floats:
-    """Return the minimum distance of each bin from zero."""
-    across = (edges[:-1] < 0) & (edges[1:] > 0)
-    return np.where(across, 0.0, np.minimum(np.abs(edges[:-1]), np.abs(edges[1:])))
-
-
-def _farthest(edges: Floats) -> Floats:
-    """Return the maximum distance of each bin from zero."""
-    return np.maximum(np.abs(edges[:-1]), np.abs(edges[1:]))
 
 
 def _outermost(counts: Floats, nearest: Floats) -> float:
@@ -133,11 +122,11 @@ def _points(edges: Floats) -> Floats:
     return edges[:-1, None] + np.diff(edges)[:, None] * (np.arange(_POINTS) + 0.5) / _POINTS
 
 
-def _inside(counts: Floats, expected: Floats, axes: CubeAxes, distances: Sequence[Distance]) -> tuple[Floats, list[float]]:
+def _inside(counts: Floats, expected: Floats, axes: CubeAxes, kinds: Sequence[Distance]) -> tuple[Floats, list[float]]:
     """Compute the most likely limits of the distances from the centre, and the part of each pixel within them."""
     dety, detx = _points(axes.dety.value), _points(axes.detx.value)
     parts, all_limits = [], []
-    for distance in distances:
+    for distance in kinds:
         nearest, farthest = _limits(distance, axes)
         limits = _outermost(counts, nearest) + np.linspace(0, (farthest - nearest).max(), _STEPS + 1)[1:]
         part = np.repeat((farthest <= limits[0]).astype(float)[None], _STEPS, axis=0)

@@ -13,6 +13,7 @@ import numpy as np
 from astropy import units as u
 from numpy.typing import NDArray
 
+from bgnb._util.arrays import Floats
 from bgnb._util.checks import (
     check_type,
     check_unmasked,
@@ -57,6 +58,12 @@ def checked_edges(name: str, edges: u.Quantity, unit: str, low: float, high: flo
         raise BgnbError("invalid-value", f"{name} edges must lie {limits} {unit}, got {values}")
     values.setflags(write=False)
     return u.Quantity(values, unit, copy=False)
+
+
+def distances(edges: Floats) -> tuple[Floats, Floats]:
+    """Return the minimum and the maximum distance of each bin from 0."""
+    low, high = edges[:-1], edges[1:]
+    return np.maximum(np.maximum(low, -high), 0), np.maximum(-low, high)
 
 
 @dataclass(frozen=True, eq=False)

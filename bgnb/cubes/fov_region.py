@@ -10,7 +10,7 @@ import numpy as np
 
 from bgnb._util.arrays import Floats
 from bgnb._util.errors import BgnbError, shortened
-from bgnb.cubes.cube import CubeAxes
+from bgnb.cubes.cube import CubeAxes, distances
 
 # Sizes of each shape, after the position of its centre.
 _SIZES = {"circle": ("r",), "annulus": ("r1", "r2"), "box": ("width", "height")}
@@ -136,16 +136,10 @@ def _overlap(edges: Floats, half: float) -> Floats:
 
 def _disc_area(x: Floats, y: Floats, radius: float) -> Floats:
     """Compute the area of each bin, with edges relative to the centre of a disc, that lies in the disc."""
-    nearest, farthest = (np.hypot(across, along[:, None]) for across, along in zip(_distances(x), _distances(y), strict=True))
+    nearest, farthest = (np.hypot(across, along[:, None]) for across, along in zip(distances(x), distances(y), strict=True))
     area = np.diff(np.diff(_area_below(x / radius, y[:, None] / radius), axis=0), axis=1) * radius**2
     inside = np.where(farthest <= radius, np.diff(y)[:, None] * np.diff(x), np.maximum(area, 0))  # without rounding errors
     return np.where(nearest >= radius, 0, inside)
-
-
-def _distances(edges: Floats) -> tuple[Floats, Floats]:
-    """Return the minimum and the maximum distance of each bin from 0."""
-    low, high = edges[:-1], edges[1:]
-    return np.maximum(np.maximum(low, -high), 0), np.maximum(-low, high)
 
 
 def _area_below(x: Floats, y: Floats) -> Floats:
