@@ -16,7 +16,6 @@ from bgnb._util.errors import BgnbError
 from bgnb.cubes.cube import CubeAxes
 from bgnb.cubes.fov_region import FovRegion
 from bgnb.cubes.model import BackgroundModel
-from bgnb.cubes.power_law import fit_power_law
 from bgnb.observations.event_list import MICROSECONDS
 
 #: Width of the rings of a radial profile, deg.
@@ -155,17 +154,55 @@ def mean_spectrum(model: BackgroundModel, weights: Floats, exposure: Floats, use
     rate = (share * rates).sum(axis=1)
     if model.is_true:
         use = use & (rate > 0)
-        law = fit_power_law(energy[use], np.ones(np.count_nonzero(use)), 1 / rate[use])
-        return Spectrum(energy, rate, np.zeros(n_energy), law.index if law else math.nan, 0.0)
+        index, _ = fit_index(energy[use], np.ones(np.count_nonzero(use)), 1 / rate[use])
+        return Spectrum(energy, rate, np.zeros(n_energy), index, 0.0)
     effective = _effective_exposure(share, quotient(rates, rate[:, None], 1.0), exposure[:, seen])
     shape = quotient((rates * exposure[:, seen]).sum(axis=0), (rate[:, None] * exposure[:, seen]).sum(axis=0), 1.0)
     exposure_of_index = _effective_exposure(share, np.broadcast_to(shape, rates.shape), exposure[:, seen])
     use = use & (exposure_of_index > 0)
-    law = fit_power_law(energy[use], (rate * exposure_of_index)[use], exposure_of_index[use])
-    index, index_error = (law.index, law.index_error) if law else (math.nan, math.nan)
+    index, index_error = fit_index(energy[use], (rate * exposure_of_index)[use], exposure_of_index[use])
     if model.error is None:
         return Spectrum(energy, rate, np.sqrt(quotient(rate, effective)), index, index_error)
     return Spectrum(energy, rate, (share * model.error.quantity.value[:, seen]).sum(axis=1), index, index_error)
+
+
+def fit_index(energy: Floats, counts: Floats, exposure: Floats) -> tuple[float, float]:
+    """Fit counts / exposure ∝ E^−index to Poisson distributed counts by maximum likelihood.
+
+    This is a Poisson regression with a logarithmic link, solved by Fisher scoring (McCullagh
+    and Nelder, Generalized Linear Models, 1989). Bins without counts contribute to the
+    likelihood.
+
+    Parameters
+    ----------
+    energy, counts, exposure : ndarray, shape (n,)
+        Energy, counts and exposure of each bin; exposures above zero. Counts need not be integers.
+
+    Returns
+    -------
+    index, error : float
+        The index and its statistical error; NaN if fewer than two bins have counts, or the fit does not converge.
+    """
+    populated = counts > 0
+    if np.count_nonzero(populated) < 2:
+        return math.nan, math.nan
+    x = np.log(energy) - np.average(np.log(energy), weights=counts)
+    design = np.stack([np.ones_like(x), -x], axis=1)
+    rate = counts[populated] / exposure[populated]
+    slope, constant = np.polyfit(x[populated], np.log(rate), 1, w=np.sqrt(counts[populated]))
+    beta = np.array([constant, -slope])
+    for _ in range(100):
+        expected = exposure * np.exp(np.clip(design @ beta, -700, 700))
+        information = (design * expected[:, None]).T @ design
+        try:
+            covariance = np.linalg.inv(information)
+        except np.linalg.LinAlgError:
+            break
+        step = covariance @ design.T @ (counts - expected)
+        beta = beta + np.clip(step, -1, 1)
+        if np.abs(step).max() < 1e-8:
+            return float(beta[1]), float(np.sqrt(covariance[1, 1]))
+    return math.nan, math.nan
 
 
 def exposed_weights(weights: Floats, exposed: Bools) -> Floats:
