@@ -29,8 +29,7 @@ from bgnb.observations.groups import OUTSIDE, ObservationGroups
 from bgnb.observations.reading_settings import ALLOWED, TRUSTED, ReadingSettings
 from bgnb.observations.run_selection import EXCLUSION_RADIUS, RunList, select_runs
 from bgnb.production.run_comparison import notes_on_runs, unlikely_runs
-from bgnb.validation.inspection import GROUPS, REASONS, RUNS, SOURCES, USABLE, Inspection, make_table
-from bgnb.validation.inspection_page import to_page
+from bgnb.validation.inspection import GROUPS, REASONS, RUNS, SOURCES, USABLE, Inspection, make_table, to_page
 from bgnb.validation.settings import InspectionSettings
 
 # Options that messages of errors may name.
