@@ -27,30 +27,39 @@ _SEED = 0  # of the random numbers in significances
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Residuals:
-    """Observed against predicted counts in bins of a quantity.
+class Ratios:
+    """Observed over predicted counts.
 
     Parameters
     ----------
-    edges : ndarray
-        Edges of the bins.
     counts, expected : ndarray
         Observed and predicted counts.
     """
 
-    edges: Floats
     counts: Floats
     expected: Floats
 
     @cached_property
-    def residual(self) -> Floats:
-        """Observed over predicted counts − 1; NaN with fewer predicted counts than `MIN_BIN`."""
-        return np.where(self.expected >= MIN_BIN, quotient(self.counts, self.expected) - 1, np.nan)
+    def ratio(self) -> Floats:
+        """Observed over predicted counts; NaN with fewer predicted counts than `MIN_BIN`."""
+        return np.where(self.expected >= MIN_BIN, quotient(self.counts, self.expected), np.nan)
 
     @cached_property
     def error(self) -> Floats:
-        """Expected standard deviation of the residual from counting statistics."""
+        """Expected standard deviation of the ratio from counting statistics."""
         return np.where(self.expected >= MIN_BIN, quotient(1.0, np.sqrt(self.expected)), np.nan)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Residuals(Ratios):
+    """Observed against predicted counts in bins of a quantity, with the given edges."""
+
+    edges: Floats
+
+    @property
+    def residual(self) -> Floats:
+        """Observed over predicted counts − 1."""
+        return self.ratio - 1
 
     @property
     def sigmas(self) -> Floats:
@@ -97,28 +106,8 @@ class FieldMap:
         return values
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class RunRatios:
-    """Observed over predicted counts of each run, without a free norm.
-
-    Parameters
-    ----------
-    counts, expected : ndarray
-        Observed and predicted counts of each run.
-    """
-
-    counts: Floats
-    expected: Floats
-
-    @cached_property
-    def ratio(self) -> Floats:
-        """Observed over predicted counts; NaN with fewer predicted counts than `MIN_BIN`."""
-        return np.where(self.expected >= MIN_BIN, quotient(self.counts, self.expected), np.nan)
-
-    @cached_property
-    def error(self) -> Floats:
-        """Expected standard deviation of the ratio from counting statistics."""
-        return np.where(self.expected >= MIN_BIN, quotient(1.0, np.sqrt(self.expected)), np.nan)
+class RunRatios(Ratios):
+    """Observed over predicted counts of each run, without a free norm."""
 
     @property
     def known(self) -> Bools:
