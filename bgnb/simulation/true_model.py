@@ -108,7 +108,7 @@ class TrueModel(TrueModelSettings):
         return np.where((detx > 0) & (dety > 0), 0.0, factor) if self.mask_quadrant else factor
 
     def elongated_part(self, energy: Floats, detx: Floats, dety: Floats, alt_pnt: Floats, az_pnt: Floats) -> Floats:
-        """Return the fraction of the events of `draw` that the elongated field of view has.
+        """Return the fraction of the events of `draw_directions` that the elongated field of view has.
 
         Parameters
         ----------
@@ -120,10 +120,7 @@ class TrueModel(TrueModelSettings):
         Returns
         -------
         ndarray, shape (n,)
-            1 for a round field of view.
         """
-        if self.elongation == 1:
-            return np.ones_like(energy)
         offset_squared, excess = self._offset_squared(detx, dety, alt_pnt, az_pnt)
         return np.exp(-0.5 * (excess + offset_squared * (1 - 1 / self._widening)) / self.sigma_at(energy) ** 2)
 
@@ -177,11 +174,6 @@ class TrueModel(TrueModelSettings):
         rate = np.add.reduceat(rate, np.searchsorted(dety_edges, axes.dety.value[:-1]), axis=1)
         rate = np.add.reduceat(rate, np.searchsorted(detx_edges, axes.detx.value[:-1]), axis=2)
         return self._norm * altitude_factor(alt_pnt) * rate
-
-    def draw(self, rng: np.random.Generator, alt_pnt: float, livetime: float) -> tuple[Floats, Floats, Floats]:
-        """Draw energies (TeV), DETX and DETY (deg) of the events in a livetime (s), see `draw_directions`."""
-        energy, directions = self.draw_directions(rng, alt_pnt, livetime)
-        return energy, *detxy_of(directions)
 
     def draw_directions(self, rng: np.random.Generator, alt_pnt: float, livetime: float) -> tuple[Floats, Floats]:
         """Draw energies and directions of the events in a livetime.

@@ -58,20 +58,16 @@ class GridSettings(SettingsGroup):
         return Grid.regular(**energies, n_energy=self.n_energy, pixel=self.pixel * u.deg, offset_max=self.offset_max * u.deg)
 
 
-def _rate_interpolation_setting() -> Any:
-    return setting(
+@dataclass(frozen=True, kw_only=True)
+class PredictionSettings(SettingsGroup):
+    """Prediction of the counts of runs."""
+
+    rate_interpolation: Any = setting(
         Choice(lambda: ("gammapy", "none")),
         "gammapy",
         help="Rate between bin centres: log rate interpolated linearly as Gammapy does, or none: constant in each bin.",
         see="predicted_rate",
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class PredictionSettings(SettingsGroup):
-    """Prediction of the counts of runs."""
-
-    rate_interpolation: Any = _rate_interpolation_setting()
     model_lookup: Any = model_lookup_setting()
     grid: GridSettings = field(default_factory=GridSettings)
     reading: ReadingSettings = field(default_factory=ReadingSettings)

@@ -26,7 +26,7 @@ from bgnb import (
     stack_runs,
 )
 from bgnb.observations.catalog import read_catalog
-from bgnb.simulation.true_model import altitude_factor
+from bgnb.simulation.true_model import altitude_factor, detxy_of
 from tests.helpers.errors import raises
 from tests.helpers.files import digests
 
@@ -143,7 +143,8 @@ def test_rate_of_narrow_fields_of_view():
     truth = TrueModel(sigma=0.1, trigger_rate=7.0, gradient_x=0.1)
     expected = truth.expected(axes, 45.0)
     assert expected.sum() == pytest.approx(7.0 * 0.75, rel=1e-5)
-    energy, detx, dety = truth.draw(np.random.default_rng(5), 45.0, 4000.0)
+    energy, directions = truth.draw_directions(np.random.default_rng(5), 45.0, 4000.0)
+    detx, dety = detxy_of(directions)
     counts, _ = np.histogramdd((energy, dety, detx), [edges.value for edges in (axes.energy, axes.dety, axes.detx)])
     populated = 4000 * expected > 10
     assert populated.sum() == 8
