@@ -337,7 +337,7 @@ def compare(first: BackgroundModel, second: BackgroundModel, normalise: str = "n
 
 
 def note_on_rates(ratios: Mapping[int, float] | Mapping[str, float], rate: str, other: str, what: str) -> list[str]:
-    """Note rates that differ by more than `NOTED_FACTOR`.
+    """Note rates that differ by more than `NOTED_FACTOR`: one note, or none.
 
     Parameters
     ----------
@@ -347,11 +347,6 @@ def note_on_rates(ratios: Mapping[int, float] | Mapping[str, float], rate: str, 
         Names of the two rates: numerator and denominator of the ratio.
     what : str
         ``group``, ``run`` or ``energy bin``.
-
-    Returns
-    -------
-    list of str
-        One note, or none.
     """
     positive = {number: ratio for number, ratio in ratios.items() if ratio > 0}
     if not (far := {number: ratio for number, ratio in positive.items() if max(ratio, 1 / ratio) > NOTED_FACTOR}):

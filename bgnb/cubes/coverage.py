@@ -47,21 +47,7 @@ class Coverage:
 
 
 def coverage(run: EventList, axes: CubeAxes, fovalign: FovAlign) -> Coverage:
-    """Count the events of a run in the good time and above the energy threshold that lie outside axes.
-
-    Parameters
-    ----------
-    run : `~bgnb.EventList`
-        The run.
-    axes : `CubeAxes`
-        The axes.
-    fovalign : {"ALTAZ", "RADEC"}
-        Frame of DETX and DETY.
-
-    Returns
-    -------
-    Coverage
-    """
+    """Count the events of a run in the good time, above its energy threshold and below its limit, that lie outside axes."""
     rows = _used_rows(run)
     energy = run.energy[rows]
     below, above = energy < axes.energy[0].value, energy >= axes.energy[-1].value

@@ -134,21 +134,8 @@ def point_rate(rate: Cube) -> Cube:
 def _at_centres(mean: Floats, edges: Floats, where: Bools, power: float) -> Floats:
     """Compute values at the centres of bins along the first axis, whose interpolation has the given means in the bins.
 
-    Parameters
-    ----------
-    mean : ndarray, shape (n, …)
-        Means over the bins.
-    edges : ndarray, shape (n + 1,)
-        Coordinate x in which the logarithm of the values is interpolated.
-    where : ndarray of bool, shape (n, …)
-        Bins to change.
-    power : float
-        The means are weighted by ``exp(power * x)``.
-
-    Returns
-    -------
-    ndarray, shape (n, …)
-        Values at the centres; the means where they are not changed.
+    Means are weighted by ``exp(power * x)``, with the coordinate x of the edges, in which the logarithm of the values is
+    interpolated. Bins outside ``where`` keep their means.
     """
     centres = (edges[:-1] + edges[1:]) / 2
     column = (-1,) + (1,) * (mean.ndim - 1)
@@ -213,19 +200,8 @@ def _with_sharp_edges(values: Floats, mean: Floats, axes: CubeAxes) -> Floats:
 def _prediction_in(axes: CubeAxes, bins: tuple[NDArray[np.intp], ...]) -> Callable[[Floats], Floats]:
     """Return a function that predicts the events per second in some bins, as `predicted_rate` with "gammapy" does in all.
 
-    The rate in a bin is interpolated between its centre and those of its neighbours.
-
-    Parameters
-    ----------
-    axes : `CubeAxes`
-        Axes of the rate.
-    bins : tuple of ndarray
-        Indices of the n bins along each axis.
-
-    Returns
-    -------
-    callable
-        Function of the rates at the centres of all bins, whose result has the shape (n,).
+    The rate in a bin is interpolated between its centre and those of its neighbours. The function takes the
+    rates at the centres of all bins. Bins are given by their indices along each axis.
     """
     windows, matrices, weights = [], [], []
     for (edges, density), index in zip(_coordinates(axes), bins, strict=True):
@@ -281,19 +257,10 @@ def _overlap(target: Floats, source: Floats) -> Floats:
 
 
 def divided(rate: Cube, parts: int) -> Cube:
-    """Divide the bins of the field of view, and interpolate the logarithm of the rate between their centres, as Gammapy does.
+    """Divide each bin of the field of view into ``parts`` in DETY and in DETX.
 
-    Parameters
-    ----------
-    rate : `~bgnb.Cube`
-        Rates at the bin centres.
-    parts : int
-        Number of parts of each bin in DETY and in DETX.
-
-    Returns
-    -------
-    `~bgnb.Cube`
-        Rates at the centres of the parts; beyond the first and the last centre they are constant.
+    The rates at the centres of the parts are interpolated between the bin centres as Gammapy does, and constant beyond the
+    first and the last centre.
     """
     matrices, finer = [], []
     for edges in (rate.axes.dety.value, rate.axes.detx.value):

@@ -70,19 +70,8 @@ def _conserved(values: Floats, inside: Bools) -> Floats:
     """Change rates in bins of equal width such that the interpolation of their logarithm conserves counts.
 
     If the logarithm has the second difference d from bin to bin, the mean of its linear interpolation in a bin is larger
-    than that of the rate by the fraction d / 12. Bins at the edge of the field of view are not changed.
-
-    Parameters
-    ----------
-    values : ndarray, shape (n_energy, n_dety, n_detx)
-        True rates at the bin centres.
-    inside : ndarray of bool, shape (n_dety, n_detx)
-        Bins that are always inside the field of view.
-
-    Returns
-    -------
-    ndarray
-        The changed rates.
+    than that of the rate by the fraction d / 12. Bins at the edge of the field of view, which are not always inside, are not
+    changed.
     """
     from scipy.ndimage import convolve, minimum_filter
 

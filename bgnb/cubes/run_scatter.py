@@ -11,7 +11,7 @@ from bgnb.cubes.model import BackgroundModel
 
 
 def norm_scatter(models: Iterable[BackgroundModel]) -> float | None:
-    """Estimate the scatter of the norm of runs about that of their group, from the numbers of counts.
+    """Estimate the scatter of the norm of runs about that of their group, relative to the mean, from the numbers of counts.
 
     The counts n of run i are compared with its share of the counts N of the group, μ = Σ w N
     (method of moments). The sum is over the energy bins e that the run measured, and w is its
@@ -19,18 +19,8 @@ def norm_scatter(models: Iterable[BackgroundModel]) -> float | None:
     the expectation of (n − μ)², summed over runs, is Σ w N (1 − w) + s² Σ (δ M − A)². Here M is μ,
     δ is 1 for i = j and 0 otherwise, and A = Σ wᵢ wⱼ N is the part of μ of run i that are counts
     of run j. The thresholds of runs may therefore differ. Runs with events in exclusion regions
-    have unknown shares; they contribute to N only.
-
-    Parameters
-    ----------
-    models : iterable of `~bgnb.BackgroundModel`
-        Models of groups.
-
-    Returns
-    -------
-    float or None
-        Standard deviation, relative to the mean; None if in no group two runs without events in
-        exclusion regions, or such a run and another, measured the same energies.
+    have unknown shares; they contribute to N only. The result is None if in no group two runs without
+    such events, or such a run and another, measured the same energies.
     """
     numerator = denominator = 0.0
     for model in models:

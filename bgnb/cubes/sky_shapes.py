@@ -55,13 +55,7 @@ class SkyShape(Protocol):
 
 
 def check_number_of_edges(number: int) -> None:
-    """Refuse an area with too many edges, of which each takes memory.
-
-    Raises
-    ------
-    BgnbError
-        If there are more than `MAX_EDGES`.
-    """
+    """Raise a `BgnbError` for an area with more than `MAX_EDGES`, of which each takes memory."""
     if number > MAX_EDGES:
         text = f"has {number} edges of at most {_EDGE:g} deg, more than {MAX_EDGES}; use fewer vertices or pixels"
         raise BgnbError("too-large", f"the area {text}")

@@ -28,31 +28,16 @@ K5A = np.array(
 
 
 def smooth_planes(values: Floats, times: int) -> Floats:
-    """Smooth each energy plane with the kernel K5A.
+    """Smooth each energy plane with several passes of the kernel K5A.
 
     Beyond the edges of a plane there is zero: use the ratio of two smoothed cubes, which this
     does not bend.
-
-    Parameters
-    ----------
-    values : ndarray
-        Shape (energy, dety, detx).
-    times : int
-        Number of passes.
     """
     return _convolve(values, _kernel(times))
 
 
 def smoothed_variance(variance: Floats, times: int) -> Floats:
-    """Propagate the variance of independent bins through `smooth_planes`: smooth it with the squared kernel.
-
-    Parameters
-    ----------
-    variance : ndarray
-        Variance of each bin, shape (energy, dety, detx).
-    times : int
-        Number of passes.
-    """
+    """Propagate the variance of independent bins through `smooth_planes`: smooth it with the squared kernel."""
     return _convolve(variance, _kernel(times) ** 2)
 
 

@@ -159,19 +159,7 @@ def observed_counts(design: Design, cells: Sequence[Cell], inside: Floats) -> It
 def expected_counts(design: Design, cells: Sequence[Cell], volume: Floats, coefficients: Floats) -> Iterator[Block]:
     """Compute the expected counts in blocks of cells.
 
-    Parameters
-    ----------
-    design : Design
-    cells : sequence of Cell
-    volume : ndarray, shape (energy, pixel)
-        Exposure per microsecond of livetime.
-    coefficients : ndarray
-        Coefficients of terms and norms.
-
-    Yields
-    ------
-    cells : slice
-    counts : ndarray, shape (cell, energy, pixel)
+    ``volume`` is the exposure per microsecond of livetime, shape (energy, pixel); coefficients are those of terms and norms.
     """
     of_terms, norms = design.split(coefficients)
     tensor = np.zeros([matrix.shape[1] for matrix in (design.pointing, design.energy, design.view)])

@@ -376,19 +376,10 @@ def count_and_pack(chunk: Chunk) -> bytes:
 def count_chunks(
     descriptions: Sequence[T], chunk_of: Callable[[T], Chunk], workers: Workers, kept: KeptChunks
 ) -> Iterator[tuple[Chunk, Counted]]:
-    """Count each chunk once, in any order, except those whose counts are kept.
+    """Count each chunk once, in any order, except those whose counts are kept by an earlier command.
 
-    Parameters
-    ----------
-    descriptions : sequence
-        Descriptions of chunks.
-    chunk_of : callable
-        Function that makes a chunk from its description. It is called when the chunk is needed, so
-        that few chunks are in memory at a time.
-    workers : `~bgnb.production.workers.Workers`
-        The workers.
-    kept : `KeptChunks`
-        Counts kept by an earlier command.
+    ``chunk_of`` makes a chunk from its description. It is called when the chunk is needed, so that few chunks are in memory at
+    a time.
     """
     missing = []
     for description in descriptions:

@@ -62,14 +62,7 @@ class Production:
 
 
 def models_of_counts(plan: Plan, counted: Counted) -> Production:
-    """Make the models of all groups.
-
-    Parameters
-    ----------
-    plan : `~bgnb.production.plan.Plan`
-        The plan.
-    counted : `~bgnb.production.count_chunks.Counted`
-        Counts and livetime of all runs.
+    """Make the models of all groups from the counts and livetime of all runs.
 
     Raises
     ------

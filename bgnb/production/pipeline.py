@@ -106,22 +106,10 @@ def models_of_plan(
 
 
 def models_of_subsets(plan: Plan, subsets: Sequence[Sequence[int]]) -> Iterator[ModelSet]:
-    """Make the models of subsets of the runs of a plan, one after the other, in memory; each run is counted once.
+    """Make the models of subsets (OBS_IDs) of the runs of a plan, one after the other, in memory; each run is counted once.
 
     Runs that belong to the same subsets are counted together. Their counts, which are integers, are kept compressed, and
     added for each subset, so that the models are those that `models_of_plan` makes of a subset.
-
-    Parameters
-    ----------
-    plan : `~bgnb.production.plan.Plan`
-        The plan.
-    subsets : sequence of sequence of int
-        OBS_IDs of the runs of each subset.
-
-    Yields
-    ------
-    `ModelSet`
-        Models of each subset, in order.
     """
     # Without masks, the catalogue is only needed to select runs.
     catalog = plan.settings.selection.catalog if plan.settings.source_handling.sources == "mask" else None

@@ -98,11 +98,6 @@ class Plan:
 def make_plan(settings: ProductionSettings) -> Plan:
     """Open, select and group the runs of a directory.
 
-    Parameters
-    ----------
-    settings : `ProductionSettings`
-        The settings.
-
     Raises
     ------
     BgnbError
@@ -115,13 +110,6 @@ def make_plan(settings: ProductionSettings) -> Plan:
 
 def plan_of_runs(runs: Runs, settings: ModelSettings) -> Plan:
     """Select and group runs.
-
-    Parameters
-    ----------
-    runs : `~bgnb.Runs`
-        The runs.
-    settings : `ModelSettings`
-        The settings.
 
     Raises
     ------
@@ -144,23 +132,8 @@ def select_and_mask(
 ) -> tuple[Selection, SourceMask | None]:
     """Select runs, and make the exclusion regions: those of users, and around known sources if they are to be masked.
 
-    Parameters
-    ----------
-    runs : `~bgnb.Runs`
-        The runs.
-    selection : `RunSelection`
-        Settings of the selection; with masks, all runs are far from sources.
-    sources : `Sources`
-        Treatment of known sources, and exclusion regions of users.
-    on_error : {"skip", "fail"}
-        Skip runs that cannot be used according to the index, or raise the first error.
-
-    Returns
-    -------
-    selection : `~bgnb.observations.run_selection.Selection`
-        Selected runs, and the reasons for skipping the others.
-    mask : `~bgnb.cubes.exclusion_mask.SourceMask` or None
-        Exclusion regions.
+    With masks, all runs are far from sources. Runs that cannot be used according to the index are skipped with their reasons,
+    or the first error is raised (``on_error``).
     """
     select, mask = selection.select, read_exclusions(sources.exclude)
     if sources.sources == "mask":

@@ -26,13 +26,6 @@ _SAME_POINTING, _COMPARED = 1.0, 10
 def without_unlikely_runs(plan: Plan, counted: Counted) -> tuple[Counted, list[str]]:
     """Remove copies of runs, and runs with far fewer events than runs of similar altitude.
 
-    Parameters
-    ----------
-    plan : `~bgnb.production.plan.Plan`
-        The plan.
-    counted : `~bgnb.production.count_chunks.Counted`
-        Counts and livetime of all runs.
-
     Returns
     -------
     counted : `~bgnb.production.count_chunks.Counted`
@@ -74,18 +67,7 @@ def notes_on_used_runs(runs: Runs, counted: Mapping[int, RunCounts]) -> list[str
     """List the notes on the index, on single runs, and on runs compared with each other, without removing any.
 
     The last are on copies of runs, unusual rates and live fractions, runs at the same time, and simulated runs among real ones.
-
-    Parameters
-    ----------
-    runs : `~bgnb.Runs`
-        The directory. If it is strict, see `~bgnb.Runs.with_on_error`, the first note on runs compared is an error.
-    counted : mapping of int to RunCounts
-        Numbers of events of the runs used, by OBS_ID.
-
-    Raises
-    ------
-    DataError
-        The first note on runs compared with each other, if the directory is strict.
+    If the directory is strict, see `~bgnb.Runs.with_on_error`, the first of them is raised as a `DataError`.
     """
     counted = dict(sorted(counted.items()))
     unlikely, findings = unlikely_runs(runs, counted), Findings(runs.reading, strict=runs.path if runs.strict else None)
@@ -100,20 +82,7 @@ def notes_on_used_runs(runs: Runs, counted: Mapping[int, RunCounts]) -> list[str
 
 
 def unlikely_runs(runs: Runs, counted: Mapping[int, RunCounts]) -> dict[int, DataError]:
-    """Find copies of runs, and runs with far fewer events than runs of similar altitude.
-
-    Parameters
-    ----------
-    runs : `~bgnb.Runs`
-        The directory.
-    counted : mapping of int to RunCounts
-        Numbers of events of runs, by OBS_ID.
-
-    Returns
-    -------
-    dict of int to DataError
-        Errors by OBS_ID.
-    """
+    """Return the errors of copies of runs, and of runs with far fewer events than runs of similar altitude, by OBS_ID."""
     return {**_low_rates(runs, counted)[0], **_copies(runs, counted)}
 
 

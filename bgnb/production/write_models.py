@@ -52,15 +52,7 @@ def write_models(production: Production, outdir: str | Path, *, overwrite: bool 
 
 
 def write_files(production: Production, directory: Path) -> None:
-    """Write all files of a directory of models.
-
-    Parameters
-    ----------
-    production : `Production`
-        Models and report.
-    directory : path
-        The directory.
-    """
+    """Write all files of a directory of models."""
     models, groups = production.models, production.settings.groups
     if isinstance(models.for_pointing, SplineModel):
         write_spline(models.for_pointing, directory / SPLINE_FILE)

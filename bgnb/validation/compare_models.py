@@ -279,25 +279,7 @@ def comparison_page(
 ) -> str:
     """Make an HTML page with the views of `bgnb.dashboards.compare_models` at all energies; it needs no network.
 
-    Parameters
-    ----------
-    comparison : `Comparison`
-        The models of a group.
-    energies : sequence of `~astropy.units.Quantity`
-        The lowest of them is shown first.
-    positions : sequence of pair of float
-        DETX and DETY of the spectra, deg.
-    labels : pair of str
-        Names of the models.
-    group_id : int
-        GROUP_ID.
-    group : str
-        Description of the group.
-
-    Returns
-    -------
-    str
-        The page.
+    The lowest of the energies is shown first, and spectra are those at the positions. ``group`` describes the group.
     """
     from bgnb.plots.html_page import to_html  # Bokeh takes time to load
 

@@ -42,18 +42,8 @@ def check_view(run: RunResult, verdict: str) -> View:
 def selection_panels(runs: Mapping[int, RunResult], selected: Sequence[int]) -> dict[str, Panel]:
     """Draw the field of view of selected runs, and the rate of the first one against time.
 
-    Parameters
-    ----------
-    runs : mapping of int to `RunResult`
-        Results of the tests by OBS_ID; at least one.
-    selected : sequence of int
-        OBS_IDs of the selected runs; others than those with results are ignored. If it is empty, all runs are shown.
-
-    Returns
-    -------
-    dict of str to `Image` or `Graph`
-        Panels ``field`` and ``time``. For several runs, the significance of each pixel is the sum of those of
-        the runs over the square root of their number.
+    OBS_IDs without results are ignored; without any OBS_ID, all runs are shown. For several runs, the significance of each
+    pixel is the sum of those of the runs over the square root of their number.
     """
     results = [runs[obs_id] for obs_id in selected or runs if obs_id in runs]
     example, none = next(iter(runs.values())), "not checked"

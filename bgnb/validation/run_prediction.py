@@ -114,23 +114,10 @@ class Grid:
         return CubeAxes(self.axes.energy, finer(self.axes.dety), finer(self.axes.detx))
 
     def used(self, covered: CubeAxes, first_bin: int, stop_bin: int | None = None) -> NDArray[np.bool_]:
-        """Select the bins to compare.
+        """Select the bins to compare, shape (energy, dety, detx).
 
-        Parameters
-        ----------
-        covered : `CubeAxes`
-            Axes of the model.
-        first_bin : int
-            First energy bin above the threshold of the run.
-        stop_bin : int, optional
-            First energy bin that is not entirely below the energy limit of the run, if there is a
-            limit.
-
-        Returns
-        -------
-        ndarray of bool
-            True for bins within the maximum offset, on the axes of the model, above the
-            threshold and below the limit; shape (energy, dety, detx).
+        They lie within the maximum offset, entirely on the axes of the model, and between ``first_bin`` and ``stop_bin``, the
+        first energy bins above the threshold, and not entirely below the energy limit, of the run.
         """
         used = self.axes.bins_on(covered) & (self.offset <= self.offset_max)
         used[:first_bin] = used[self.axes.shape[0] if stop_bin is None else stop_bin :] = False

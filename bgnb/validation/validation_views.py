@@ -28,20 +28,7 @@ _ALL, _CHOSEN, _MARKED = LINES[0], SELECTED, LINES[1]
 
 
 def validation_view(counts: ComparedCounts, state: ValidationState) -> View:
-    """Draw the deviations of observed from predicted counts.
-
-    Parameters
-    ----------
-    counts : `ComparedCounts`
-        Counts of a validation.
-    state : `ValidationState`
-        A complete state, see `complete_state`.
-
-    Returns
-    -------
-    View
-        Panels ``runs``, ``energy``, ``offset``, ``field``, ``significance`` and ``pointings``.
-    """
+    """Draw the deviations of observed from predicted counts, for a complete state (see `complete_state`)."""
     mask = np.isin(counts.obs_ids, state.selected) if state.selected else np.ones(len(counts.obs_ids), dtype=bool)
     energies, norm = energy_slice(counts, state.energy), state.norm
     shown = ShownCounts(
