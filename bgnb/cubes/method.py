@@ -105,24 +105,16 @@ def register_method(method: Method) -> None:
     from bgnb._util.checks import check_type  # which imports Astropy
 
     check_type("method", method, Method)
+    check_type("aliases of a method", method.aliases, tuple)
     _add(method, methods())
 
 
 def _add(method: Method, known: dict[str, Method]) -> None:
     """Add a method to others, by its name and earlier names in lower case."""
-    aliases: object = method.aliases
-    names: list[Any] = [getattr(method, "name", None), *(aliases if isinstance(aliases, tuple) else [aliases])]
+    names: list[Any] = [getattr(method, "name", None), *method.aliases]
     for name in names:
-        if (
-            not isinstance(name, str)
-            or name is aliases
-            or not name.isascii()
-            or not name.isprintable()
-            or name.strip() != name
-            or not name
-        ):
-            wanted = "the name of a method must be a text of ASCII characters, and aliases a tuple of them"
-            raise BgnbError("invalid-argument", f"{wanted}, got {quoted(name)}")
+        if not (isinstance(name, str) and name.isascii() and name.isprintable() and name.strip() == name != ""):
+            raise BgnbError("invalid-argument", f"the name of a method must be a text of ASCII characters, got {quoted(name)}")
         if known.get(name.lower(), method) is not method:
             raise BgnbError("exists", f"a method named {name.lower()} is registered already; use another name")
     known.update({name.lower(): method for name in names})

@@ -311,7 +311,7 @@ class ModelSet:
         BgnbError
             If the groups are not known, or the pointing is not finite or not a direction.
         """
-        lookup = checked_lookup(model_lookup)
+        lookup = checked_choice("model_lookup", model_lookup, get_args(ModelLookup))
         altitude, azimuth = checked_pointing(alt_pnt, az_pnt)
         if lookup == "interpolate" and self.for_pointing is not None:
             return RateForRun(rate=self.for_pointing.rate_at(altitude, azimuth), weights={})
@@ -393,8 +393,3 @@ class ModelSet:
         for group_id, model_id in self.model_ids.items():
             columns.setdefault(model_id, set()).add(group_id % in_altitude)
         return columns
-
-
-def checked_lookup(model_lookup: str) -> ModelLookup:
-    """Check the name of a `ModelLookup`."""
-    return checked_choice("model_lookup", model_lookup, get_args(ModelLookup))

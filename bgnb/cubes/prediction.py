@@ -30,11 +30,6 @@ _SHARP = 100.0
 _CROSS = np.array([[[0, 1, 0], [1, 1, 1], [0, 1, 0]]], dtype=bool)
 
 
-def checked_interpolation(interpolation: str) -> Interpolation:
-    """Check the name of an `Interpolation`."""
-    return checked_choice("interpolation", interpolation, get_args(Interpolation))
-
-
 def predicted_rate(rate: Cube, axes: CubeAxes, interpolation: Interpolation = "none") -> Floats:
     """Predict the events per second in each bin of the given axes.
 
@@ -68,7 +63,7 @@ def predicted_rate(rate: Cube, axes: CubeAxes, interpolation: Interpolation = "n
     """
     rate = checked_rate("rate", rate)
     check_type("axes", axes, CubeAxes)
-    if checked_interpolation(interpolation) == "none":
+    if checked_choice("interpolation", interpolation, get_args(Interpolation)) == "none":
         overlaps = [
             _overlap(np.asarray(target, dtype=float), np.asarray(source, dtype=float))
             for target, source in zip(_measures(axes), _measures(rate.axes), strict=True)

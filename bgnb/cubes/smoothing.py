@@ -27,39 +27,26 @@ K5A = np.array(
 )
 
 
-def smooth_planes(values: Floats, times: int) -> Floats:
-    """Smooth each energy plane with several passes of the kernel K5A.
+def smoothing_kernel(times: int) -> Floats:
+    """Return the kernel of several passes of `K5A`, shape (4 times + 1, 4 times + 1).
 
-    Beyond the edges of a plane there is zero: use the ratio of two smoothed cubes, which this
-    does not bend.
-    """
-    return _convolve(values, _kernel(times))
+    It averages over 1 / Σ K² effective bins:
 
-
-def smoothed_variance(variance: Floats, times: int) -> Floats:
-    """Propagate the variance of independent bins through `smooth_planes`: smooth it with the squared kernel."""
-    return _convolve(variance, _kernel(times) ** 2)
-
-
-def effective_bins(times: int) -> float:
-    """Return the effective number of bins over which `smooth_planes` averages, 1 / Σ K² with the kernel K.
-
-    >>> [round(effective_bins(times)) for times in (3, 4, 5)]
+    >>> [round(1 / (smoothing_kernel(times) ** 2).sum()) for times in (3, 4, 5)]
     [31, 41, 51]
     """
-    return float(1 / (_kernel(times) ** 2).sum())
-
-
-def _kernel(times: int) -> Floats:
-    """Return the kernel of several passes, shape (4 times + 1, 4 times + 1)."""
     kernel = np.ones((1, 1))
     for _ in range(times):
-        kernel = _convolve(np.pad(kernel, 2), K5A / K5A.sum())
+        kernel = convolved(np.pad(kernel, 2), K5A / K5A.sum())
     return kernel
 
 
-def _convolve(planes: Floats, kernel: Floats) -> Floats:
-    """Convolve planes, which are zero beyond their edges, with a kernel; the values of both are at least zero."""
+def convolved(planes: Floats, kernel: Floats) -> Floats:
+    """Convolve planes with a kernel; the values of both are at least zero.
+
+    Planes are zero beyond their edges: use the ratio of two smoothed cubes, which this does not bend. The square of a
+    kernel propagates the variance of independent bins.
+    """
     shape = [n + size - 1 for n, size in zip(planes.shape[-2:], kernel.shape, strict=True)]
     product = np.fft.irfft2(np.fft.rfft2(planes, shape) * np.fft.rfft2(kernel, shape), shape)
     rows, columns = (slice(size // 2, size // 2 + n) for n, size in zip(planes.shape[-2:], kernel.shape, strict=True))
@@ -86,12 +73,12 @@ def smoothed_model(stack: Stack, method: str, weight: Floats) -> BackgroundModel
     """
     fitted = fit_spline([Cell(90.0, 0.0, stack)], RADIAL_TERMS)
     template, template_error = fitted.at(90.0, 0.0)
-    rate, times = template.quantity.to_value(RATE_UNIT), times_to_smooth(stack.counts.sum())
+    rate, kernel = template.quantity.to_value(RATE_UNIT), smoothing_kernel(times_to_smooth(stack.counts.sum()))
     expected = rate * stack.exposure.to_value("s MeV sr")
-    k = TEMPLATE_EVENTS / effective_bins(times)
-    observed, smooth = (smooth_planes(weight * values, times) for values in (stack.counts.astype(float), expected))
+    k = TEMPLATE_EVENTS / (1 / (kernel**2).sum())
+    observed, smooth = (convolved(weight * values, kernel) for values in (stack.counts.astype(float), expected))
     ratio = (observed + k) / (smooth + k)
-    local = smoothed_variance(weight**2 * expected * ratio, times) / (observed + k) ** 2
+    local = convolved(weight**2 * expected * ratio, kernel**2) / (observed + k) ** 2
     share = (smooth / (smooth + k)) ** 2
     ratio *= stack.counts.sum() / (ratio * expected).sum()
     of_template = (template_error.quantity / template.quantity).value ** 2

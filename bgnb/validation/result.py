@@ -135,7 +135,7 @@ class Validation:
     @property
     def events_in_mask(self) -> int:
         """Number of events in exclusion regions, which are not compared."""
-        return sum(run.events_in_mask for run in self.runs)
+        return sum(run.counted.events_in_mask for run in self.runs if run.counted)
 
     @property
     def _notes_on_coverage(self) -> list[str]:

@@ -142,8 +142,6 @@ class RunPrediction:
         Bins that are compared, same shape.
     groups : mapping of int to float
         Mean weights of the groups whose models make the prediction, by GROUP_ID; empty for a spline.
-    events_in_mask : int
-        Number of events in exclusion regions, which are not counted.
     coverage : `~bgnb.cubes.coverage.Coverage`, optional
         Numbers of events outside the axes of the model.
     counted : `~bgnb.cubes.event_cuts.RunCounts`, optional
@@ -157,7 +155,6 @@ class RunPrediction:
     expected: Floats
     used: NDArray[np.bool_]
     groups: dict[int, float]
-    events_in_mask: int = 0
     coverage: Coverage | None = None
     counted: RunCounts | None = None
 

@@ -291,7 +291,6 @@ def _prediction(
         expected=_sum_parts(predicted_rate(rate, axes, interpolation) * stack.livetime.value, n_parts),
         used=grid.used(found.rate.axes, planes.start, planes.stop),
         groups=dict(found.weights),
-        events_in_mask=stack.runs[0].events_in_mask,
         coverage=coverage(events, found.rate.axes, models.fovalign),
         counted=stack.runs[0],
     )

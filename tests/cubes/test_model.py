@@ -7,7 +7,7 @@ from scipy.ndimage import convolve
 
 from bgnb import BackgroundModel, Cell, Cube, CubeAxes, ModelSet, RunCounts, Stack, fit_spline, make_model
 from bgnb.cubes.group_model import GroupModel
-from bgnb.cubes.smoothing import smooth_planes, smoothed_variance
+from bgnb.cubes.smoothing import convolved, smoothing_kernel
 from bgnb.cubes.spline import RADIAL_TERMS
 from tests.helpers.errors import raises
 
@@ -189,6 +189,14 @@ def test_index_of_a_single_plane_of_counts():
     rate = make_model(stack_of(counts, [0, 0, 900, 0, 0, 0, 0]), "classic").rate.quantity.value.mean(axis=(1, 2))
     ratios = np.diff(np.log(rate[1:])) / np.diff(np.log(AXES.energy_centers.value[1:]))
     np.testing.assert_allclose(ratios, -2.7, atol=0.05)
+
+
+def smooth_planes(values, times):
+    return convolved(values, smoothing_kernel(times))
+
+
+def smoothed_variance(variance, times):
+    return convolved(variance, smoothing_kernel(times) ** 2)
 
 
 def test_smoothing_keeps_sums_and_flat_planes():
