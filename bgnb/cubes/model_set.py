@@ -17,10 +17,9 @@ from bgnb._util.checks import check_type, checked_choice, checked_pointing
 from bgnb._util.errors import BgnbError, DataError, enumerate_values
 from bgnb.cubes.cube import RATE_UNIT, Cube
 from bgnb.cubes.event_cuts import RunCounts, common_runs
-from bgnb.cubes.group_model import GroupModel, RateForRun, interpolated_rate, rate_on_axes
+from bgnb.cubes.group_model import GroupModel, RateForRun, interpolated_rate, norm_scatter, rate_on_axes
 from bgnb.cubes.method import PointingModel, find_method, method_names
 from bgnb.cubes.model import BackgroundModel
-from bgnb.cubes.run_scatter import norm_scatter
 from bgnb.cubes.spline_model import SplineModel
 from bgnb.observations.coordinates import FovAlign, date_of
 from bgnb.observations.event_list import EventList

@@ -8,7 +8,7 @@ from astropy import units as u
 from scipy import stats
 
 from bgnb import BackgroundModel, Cell, CubeAxes, RunCounts, Stack, fit_spline, make_model
-from bgnb.cubes.run_scatter import norm_scatter
+from bgnb.cubes.group_model import norm_scatter
 
 AXES = CubeAxes(np.geomspace(0.3, 30, 9) * u.TeV, np.linspace(-3, 2, 6) * u.deg, np.linspace(-2, 4, 7) * u.deg)
 
