@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bgnb._util.arrays import IN_MEMORY, Bools, Floats, blocks, read_only
+from bgnb._util.arrays import IN_MEMORY, Bools, Floats, Ints, blocks, read_only
 from bgnb._util.checks import check_type, finite_number, numbers_with_unit
 from bgnb._util.errors import BgnbError
 from bgnb.observations.coordinates import FieldOfView, FovAlign, Site, mean_pointing
@@ -288,12 +288,8 @@ class EventList:
         dict of label to EventList
             In order of time; a run with a single label is returned unchanged.
         """
-        edges = [np.linspace(start, stop, max(int(np.ceil((stop - start) / PIECE)), 1) + 1) for start, stop in self.gti]
-        pieces = np.concatenate([np.stack([edge[:-1], edge[1:]], axis=1) for edge in edges])
+        pieces, livetime_us = pieces_of(self, PIECE)
         labels = list(label(*self.field_of_view.pointing_altaz(pieces.mean(axis=1) - self.middle)))
-        until = np.cumsum(np.diff(pieces, axis=1)[:, 0])
-        # Rounded sums, so that the livetimes of the pieces add up exactly.
-        livetime_us = np.diff(np.rint(until / until[-1] * self.livetime * MICROSECONDS).astype(np.int64), prepend=0)
         totals: dict[Label, int] = {}
         for each, microseconds in zip(labels, livetime_us.tolist(), strict=True):
             totals[each] = totals.get(each, 0) + microseconds
@@ -323,6 +319,22 @@ class EventList:
             Rows of the events; all by default.
         """
         return self.field_of_view.detxy(fovalign, self.ra[rows], self.dec[rows], self.time[rows] - self.middle)
+
+
+def pieces_of(run: EventList, duration: float) -> tuple[Floats, Ints]:
+    """Cut each good time interval of a run into equal pieces of at most a duration, s.
+
+    Returns
+    -------
+    pieces : ndarray, shape (n, 2)
+        Intervals of mission time, s.
+    livetime_us : ndarray of int, shape (n,)
+        Their livetimes in proportion to the good time, in whole microseconds that add up to that of the run.
+    """
+    edges = [np.linspace(start, stop, int(np.ceil((stop - start) / duration)) + 1) for start, stop in run.gti]
+    pieces = np.concatenate([np.stack([edge[:-1], edge[1:]], axis=1) for edge in edges])
+    until = np.cumsum(np.diff(pieces, axis=1)[:, 0])
+    return pieces, np.diff(np.rint(until / until[-1] * run.livetime * MICROSECONDS).astype(np.int64), prepend=0)
 
 
 def check_good_time(gti: Floats) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from bgnb._util.arrays import Floats
 from bgnb.observations import tolerances
 from bgnb.observations.coordinates import Site, pointing_radec
-from bgnb.observations.event_list import MICROSECONDS, EventList, RunFiles
+from bgnb.observations.event_list import MICROSECONDS, EventList, RunFiles, pieces_of
 from bgnb.observations.findings import Findings
 from bgnb.observations.fits_table import FitsTable
 from bgnb.observations.gadf_keywords import column_in
@@ -115,10 +115,7 @@ def cut_into_pieces(run: EventList, events: FitsTable, track: Track, findings: F
     if (good := float(np.diff(run.gti).sum())) > _MAX_DURATION:
         text = f"the good time of a run that does not track a position is {good / 3600:.0f} h; are all times in seconds?"
         raise events.error("inconsistent-times", text)
-    edges = [np.linspace(start, stop, int(np.ceil((stop - start) / PIECE_DURATION)) + 1) for start, stop in run.gti]
-    pieces = np.concatenate([np.stack([edge[:-1], edge[1:]], axis=1) for edge in edges])
-    until = np.cumsum(np.diff(pieces, axis=1)[:, 0])
-    livetime_us = np.diff(np.rint(until / until[-1] * run.livetime * MICROSECONDS).astype(np.int64), prepend=0)
+    pieces, livetime_us = pieces_of(run, PIECE_DURATION)
     pieces, livetime_us = pieces[livetime_us > 0], livetime_us[livetime_us > 0]
     number = np.maximum(np.searchsorted(pieces[:, 0], run.time, side="right") - 1, 0)
     parts = []
