@@ -120,6 +120,16 @@ class Whole(Kind):
         return whole_number(name, value, self.minimum, self.maximum)
 
 
+def _in_range(name: str, number: float, limits: Number | Value, given: Any, unit: str = "") -> float:
+    if limits.minimum is not None and number < limits.minimum:
+        raise BgnbError("invalid-argument", f"{name} must be at least {limits.minimum:g}{unit}, got {given}")
+    if limits.above is not None and not number > limits.above:
+        raise BgnbError("invalid-argument", f"{name} must be above {limits.above:g}{unit}, got {given}")
+    if limits.maximum is not None and number > limits.maximum:
+        raise BgnbError("invalid-argument", f"{name} must be at most {limits.maximum:g}{unit}, got {given}")
+    return number
+
+
 @dataclass(frozen=True)
 class Number(Kind):
     """A finite number."""
@@ -134,14 +144,7 @@ class Number(Kind):
         """Return the value if it is finite and in range."""
         from bgnb._util.checks import finite_number
 
-        number = finite_number(name, value)
-        if self.minimum is not None and number < self.minimum:
-            raise BgnbError("invalid-argument", f"{name} must be at least {self.minimum:g}, got {value}")
-        if self.above is not None and not number > self.above:
-            raise BgnbError("invalid-argument", f"{name} must be a number above {self.above:g}, got {value}")
-        if self.maximum is not None and number > self.maximum:
-            raise BgnbError("invalid-argument", f"{name} must be at most {self.maximum:g}, got {value}")
-        return number
+        return _in_range(name, finite_number(name, value), self, value)
 
 
 @dataclass(frozen=True)
@@ -164,14 +167,7 @@ class Value(Kind):
         """Return the value in the unit if it is finite and in range."""
         from bgnb._util.checks import to_value
 
-        number = to_value(name, value, self.unit)
-        if self.minimum is not None and number < self.minimum:
-            raise BgnbError("invalid-argument", f"{name} must be at least {self.minimum:g} {self.unit}, got {value}")
-        if self.above is not None and not number > self.above:
-            raise BgnbError("invalid-argument", f"{name} must be above {self.above:g} {self.unit}, got {value}")
-        if self.maximum is not None and number > self.maximum:
-            raise BgnbError("invalid-argument", f"{name} must be at most {self.maximum:g} {self.unit}, got {value}")
-        return number
+        return _in_range(name, to_value(name, value, self.unit), self, value, f" {self.unit}")
 
     def from_json(self, value: Any) -> Any:
         """Return the quantity of a number in the unit."""
