@@ -7,14 +7,17 @@ pointing of another run. Invalid values are refused by `bgnb.EventList`.
 
 from __future__ import annotations
 
+import hashlib
 from contextlib import suppress
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bgnb._util.arrays import median, order_of
+from bgnb._util.reading import open_file
 from bgnb.observations import tolerances
 from bgnb.observations.coordinates import date_of, separation, sun_altitude
 from bgnb.observations.event_list import EventList, RunFiles
@@ -99,6 +102,35 @@ def check_run(
         findings.note("LIVETIME of the index differs from that of the events, which is used")
     if count is not None and count != table.size("NAXIS2"):
         findings.note("EVENT_COUNT of the index differs from the number of events; the list may be truncated or duplicated")
+
+
+def check_files(files: RunFiles, findings: Findings) -> None:
+    """Note the files of a run whose size or checksum is not that in the index; files that cannot be read are ignored.
+
+    Parameters
+    ----------
+    files : `~bgnb.observations.event_list.RunFiles`
+        Files of the run.
+    findings : `~bgnb.observations.findings.Findings`
+        Receives the notes.
+    """
+    for path, stated in files.files.items():
+        try:
+            if not path.is_file():
+                continue  # reading the run fails, with a message
+            size = path.stat().st_size if stated.size else 0
+            checksum = _md5(path) if stated.md5 else ""
+        except OSError:
+            continue
+        if stated.md5 - {checksum}:
+            findings.note(f"{path}: the index states another checksum (MD5) than the file has; was the file replaced?")
+        elif size != stated.size:
+            findings.note(f"{path}: the index states another size, {stated.size} bytes, than the file has, {size}")
+
+
+def _md5(path: Path) -> str:
+    with open_file(path) as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
 
 
 def check_obs_id(files: RunFiles, kind: str, table: FitsTable, findings: Findings) -> None:

@@ -13,11 +13,10 @@ from bgnb._util.arrays import IN_MEMORY, Bools, Floats, blocks, order_of
 from bgnb._util.checks import check_type
 from bgnb._util.errors import DataError, located
 from bgnb.observations import tolerances
-from bgnb.observations.consistency_checks import CLASSES, check_obs_id, check_run
+from bgnb.observations.consistency_checks import CLASSES, check_files, check_obs_id, check_run
 from bgnb.observations.coordinates import Site, is_orientation_predicted, separation
 from bgnb.observations.event_list import EventList, HduLocation, RunFiles
 from bgnb.observations.event_selection import EventSelection
-from bgnb.observations.file_checks import check_files
 from bgnb.observations.findings import Findings
 from bgnb.observations.fits_header import HduClass
 from bgnb.observations.fits_table import FitsTable, read_tables

@@ -8,7 +8,7 @@ import pytest
 from astropy.table import Table
 
 from bgnb import DataError, attach, make_models, open_runs, read_event_list
-from bgnb.observations.file_checks import check_files
+from bgnb.observations.consistency_checks import check_files
 from bgnb.observations.findings import Findings
 from bgnb.observations.run_selection import select_runs
 from bgnb.observations.sites import instrument_name, same_instrument
