@@ -20,18 +20,6 @@ def order_of(values: NDArray[Any]) -> NDArray[np.intp] | slice:
     return slice(None) if np.all(values[1:] >= values[:-1]) else np.argsort(values, kind="stable")
 
 
-def median(values: NDArray[Any]) -> float:
-    """Compute the median of finite numbers, at least one, in a fifth of the time that `numpy.median` takes for a thousand.
-
-    >>> median(np.array([3, 1, 2, 10]))
-    2.5
-    """
-    middle = len(values) // 2
-    if len(values) % 2:
-        return float(np.partition(values, middle)[middle])
-    return float(np.partition(values, (middle - 1, middle))[middle - 1 : middle + 1].mean())
-
-
 def read_only(values: Any) -> Floats:
     """Return a read-only float array without copying: a view, if the values are such an array already."""
     array = np.asarray(values, dtype=float).view()

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bgnb._util.arrays import median, order_of
+from bgnb._util.arrays import order_of
 from bgnb._util.reading import open_file
 from bgnb.observations import tolerances
 from bgnb.observations.coordinates import date_of, separation, sun_altitude
@@ -155,7 +155,7 @@ def check_obs_id(files: RunFiles, kind: str, table: FitsTable, findings: Finding
 def _check_energies(table: FitsTable, run: EventList, findings: Findings) -> None:
     """Check the unit of energies by their median, and that they are not logarithms, clipped or rounded."""
     energy = np.sort(run.energy[sample_rows(len(run))])
-    middle = median(energy)
+    middle = float(np.median(energy))
     low, high = tolerances.MEDIAN_ENERGY
     if len(run) >= _MIN_EVENTS_FOR_MEDIAN and not low <= middle <= high:
         unit = table.units["ENERGY"] or table.get("EUNIT")
@@ -338,7 +338,7 @@ def _check_detxy(table: FitsTable, run: EventList, findings: Findings) -> None:
 
     def distance(*signs: int) -> float:
         stated = columns * np.array(signs)[:, None]
-        return min(median(np.hypot(*(stated - detxy))) for detxy in computed)
+        return min(float(np.median(np.hypot(*(stated - detxy)))) for detxy in computed)
 
     mirrored = min(distance(-1, 1), distance(1, -1), distance(-1, -1))
     if mirrored < 0.1 and distance(1, 1) > 3 * mirrored + 0.1:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bgnb._util.arrays import Floats, median
+from bgnb._util.arrays import Floats
 from bgnb.observations import tolerances
 from bgnb.observations.coordinates import FieldOfView, Site, separation
 from bgnb.observations.event_list import EventList, RunFiles
@@ -89,12 +89,12 @@ def pointing_of_events(files: RunFiles, table: FitsTable, ra: Floats, dec: Float
 
 def _candidate(source: str, ra_pnt: float, dec_pnt: float, ra: Floats, dec: Floats, offsets: Floats | None) -> _Candidate:
     x, y = FieldOfView(ra_pnt, dec_pnt, _ANY_TIME, _ANYWHERE).detxy_radec(ra, dec)
-    center = np.array([median(x), median(y)]) if len(x) else np.zeros(2)
-    spread = median(np.hypot(x - center[0], y - center[1])) if len(x) else 0.0
+    center = np.array([np.median(x), np.median(y)]) if len(x) else np.zeros(2)
+    spread = float(np.median(np.hypot(x - center[0], y - center[1]))) if len(x) else 0.0
     difference = None
     if offsets is not None:
         known = np.isfinite(offsets)
-        difference = median(np.abs(separation(ra, dec, ra_pnt, dec_pnt) - offsets)[known])
+        difference = float(np.median(np.abs(separation(ra, dec, ra_pnt, dec_pnt) - offsets)[known]))
     return _Candidate(source, ra_pnt, dec_pnt, difference, center, spread)
 
 
@@ -233,8 +233,8 @@ def check_tracking(table: FitsTable, pointings: FitsTable | None, run: EventList
         rows = rows[np.argsort(run.time[rows], kind="stable")]
         first, _, last = np.array_split(rows, 3)
         position = [run.field_of_view.detxy_radec(run.ra[part], run.dec[part]) for part in (first, last)]
-        centers = [np.array([median(x), median(y)]) for x, y in position]
-        spread = min(median(np.hypot(x - c[0], y - c[1])) for (x, y), c in zip(position, centers, strict=True))
+        centers = [np.array([np.median(x), np.median(y)]) for x, y in position]
+        spread = min(float(np.median(np.hypot(x - c[0], y - c[1]))) for (x, y), c in zip(position, centers, strict=True))
         motion = float(np.hypot(*(centers[1] - centers[0])))
         error = spread * np.sqrt(6 / len(rows))  # of the difference of two medians of a third of the events each
         if motion > max(tolerances.DRIFT_OFFSET, tolerances.DRIFT * spread, tolerances.DRIFT_ERRORS * error):
