@@ -197,7 +197,7 @@ def test_dashboard_shows_comparison(pair):
 
 
 @pytest.mark.slow
-@settings(max_examples=7, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(
     path=st.lists(
         st.one_of(
@@ -215,6 +215,7 @@ def test_dashboard_shows_comparison(pair):
             st.tuples(st.just("swap"), st.booleans()),
             st.tuples(st.just("others"), st.just("all")),
         ),
+        min_size=4,
         max_size=9,
     )
 )

@@ -243,8 +243,8 @@ ACTIONS = st.one_of(
 
 
 @pytest.mark.slow
-@settings(max_examples=10, deadline=None)
-@given(path=st.lists(ACTIONS, max_size=8))
+@settings(max_examples=5, deadline=None)
+@given(path=st.lists(ACTIONS, min_size=4, max_size=8))
 def test_view_is_path_independent(modeldir, path):
     """The view depends on the state only, not on previous states."""
     dashboard = explore_models(modeldir, group_id=3)

@@ -154,8 +154,12 @@ def test_controls_change_state(dashboard):
     assert set(dashboard.bar) | {name for names in dashboard.drawer.values() for name in names} <= set(controls)
 
 
-@settings(max_examples=8, deadline=None)
-@given(path=st.lists(st.sampled_from(sorted(FIELDS)).flatmap(lambda name: st.tuples(st.just(name), FIELDS[name])), max_size=6))
+@settings(max_examples=4, deadline=None)
+@given(
+    path=st.lists(
+        st.sampled_from(sorted(FIELDS)).flatmap(lambda name: st.tuples(st.just(name), FIELDS[name])), min_size=3, max_size=6
+    )
+)
 def test_dashboard_is_path_independent(path):
     """After any changes, the dashboard is the same as a new one made with its Python code, or from its saved state."""
     dashboard = explore_validation(VALIDATION)

@@ -252,7 +252,7 @@ def is_inside(inner, outer, margin=0.5):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("width", "group_id"), [(3.5, 27), (3.5, 13), (7, 13), (7, 15), (14, 27), (14, 15)])
+@pytest.mark.parametrize(("width", "group_id"), [(3.5, 27), (7, 13), (7, 15), (14, 27)])
 def test_nothing_is_hidden(modeldir, here, drawn, width, group_id):
     """All texts are in the figure, all errors in their panels, and no legend covers points, lines or errors."""
     bgnb.plot(modeldir, group_id, panels=ALL, width=width, output="a.png", dpi=50)
