@@ -5,28 +5,26 @@ Both engines give the same content and the same errors; only the compressed byte
 
 from __future__ import annotations
 
-import gzip
 import os
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from io import BytesIO
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 try:
     from isal import igzip, igzip_lib
 except ImportError:
     HAS_ISAL = False
-    _DAMAGED: tuple[type[Exception], ...] = (gzip.BadGzipFile, zlib.error)
 else:
     HAS_ISAL = True  # zlib takes longer
-    _DAMAGED = (gzip.BadGzipFile, zlib.error, igzip_lib.IsalError)  # type: ignore[assignment] # isal does not type it
 
 #: First bytes of a gzip stream.
 MAGIC = b"\x1f\x8b"
 
 _LEVEL = 1
-# Bytes of content that are read at a time.
+_GZIP = 16 + zlib.MAX_WBITS
+# Compressed bytes that zlib decompresses in one step: at most a thousand times as many in memory.
+_STEP = 1 << 16
+# Bytes of content that are skipped at a time.
 _BLOCK = 1 << 24
 
 
@@ -51,33 +49,69 @@ def compress(content: bytes) -> bytes:
     b'events and times'
     """
     # In one call: streams of isal_zlib.compressobj now and then differ for equal content.
-    return igzip.compress(content, _LEVEL, mtime=0) if HAS_ISAL else zlib.compress(content, _LEVEL, wbits=16 + zlib.MAX_WBITS)
+    return igzip.compress(content, _LEVEL, mtime=0) if HAS_ISAL else zlib.compress(content, _LEVEL, wbits=_GZIP)
 
 
 def decompress(stream: bytes, max_size: int = 1 << 40) -> bytes:
-    """Decompress all members of a gzip stream; zeros after them are ignored.
+    """Decompress all members of a gzip stream; padding after them is ignored.
 
     Parameters
     ----------
     stream : bytes
         The gzip stream.
     max_size : int
-        Maximum size of the content.
+        Maximum size of the content. Larger content takes no more memory than this.
 
     Raises
     ------
     StreamError
         If the stream is truncated or damaged, or its content too large.
     """
-    reader = GzipReader(BytesIO(stream), max_size)
-    stated = int.from_bytes(stream[-4:], "little")  # size of the last member: usually the only one, which is read in one step
-    content = reader.read(min(stated, max_size) + 1)
-    rest = [*iter(lambda: reader.read(_BLOCK), b"")]
-    return b"".join([content, *rest]) if rest else content
+    if not MAGIC.startswith(stream[:2]):
+        raise StreamError("damaged")
+    piece, rest = (_member_by_isal if HAS_ISAL else _member_by_zlib)(stream, max_size + 1)
+    if len(piece) > max_size:
+        raise StreamError("too-large")
+    if not rest.startswith(MAGIC):
+        return piece
+    others = GzipReader(BytesIO(rest), max_size - len(piece))  # in steps, as each member copies what follows it
+    return b"".join([piece, *iter(lambda: others.read(_BLOCK), b"")])
+
+
+def _member_by_isal(stream: bytes, max_size: int) -> tuple[bytes, bytes]:
+    """Decompress the first member, up to a maximum size; return it and the rest of the stream."""
+    member = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
+    stated = int.from_bytes(stream[-4:], "little")  # size of the last member: if true, memory is allocated once
+    try:
+        piece = member.decompress(stream, min(stated, max_size))
+        if not member.eof:
+            piece += member.decompress(b"", max_size - len(piece))
+    except igzip_lib.IsalError:  # type: ignore[misc] # isal does not type it
+        raise StreamError("damaged") from None
+    return _checked(piece, member.eof, max_size), member.unused_data
+
+
+def _member_by_zlib(stream: bytes, max_size: int) -> tuple[bytes, bytes]:
+    """Decompress the first member, up to a maximum size; return it and the rest of the stream."""
+    member = zlib.decompressobj(wbits=_GZIP)
+    piece, position = BytesIO(), 0
+    try:
+        while position < len(stream) and not member.eof and piece.tell() < max_size:
+            piece.write(member.decompress(stream[position : position + _STEP], max_size - piece.tell()))
+            position += _STEP
+    except zlib.error:
+        raise StreamError("damaged") from None
+    return _checked(piece.getvalue(), member.eof, max_size), member.unused_data + stream[position:]
+
+
+def _checked(piece: bytes, is_complete: bool, max_size: int) -> bytes:
+    if not is_complete and len(piece) < max_size:
+        raise StreamError("truncated")
+    return piece
 
 
 class GzipReader:
-    """Reader of the content of a gzip file, of which little is in memory at a time.
+    """Forward reader of the content of a gzip file, of which a few steps are in memory at a time.
 
     Parameters
     ----------
@@ -85,8 +119,6 @@ class GzipReader:
         The gzip file, opened for reading.
     max_size : int
         Maximum size of the content.
-    engine : class
-        `gzip.GzipFile` for what precedes damage in a file, also in a small one, of which ISA-L gives nothing.
 
     Raises
     ------
@@ -94,36 +126,80 @@ class GzipReader:
         By its methods, if the stream is truncated or damaged, or its content too large.
     """
 
-    def __init__(self, file: BinaryIO, max_size: int, engine: type[gzip.GzipFile] | None = None) -> None:
-        self._stream = (engine or (igzip.IGzipFile if HAS_ISAL else gzip.GzipFile))(fileobj=file, mode="rb")
-        self._max_size = max_size
+    def __init__(self, file: BinaryIO, max_size: int) -> None:
+        self._file, self._room = file, max_size
+        self._pending, self._last = b"", b""
+        self._position = 0
+        self._member: Any = None
+        self._stream = file.read(_STEP)
+        if not MAGIC.startswith(self._stream[:2]):
+            raise StreamError("damaged")
 
     def read(self, size: int) -> bytes:
         """Read a number of bytes, or fewer at the end."""
-        with self._errors():
-            return self._stream.read(min(size, self._max_size + 1))
+        pieces, missing = [self._pending[:size]], size - len(self._pending)
+        self._pending = self._pending[size:]
+        while missing > 0 and (piece := self._decompressed(missing)):
+            pieces.append(piece)
+            missing -= len(piece)
+        self._last = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        self._position += len(self._last)
+        return self._last
 
     def tell(self) -> int:
         """Return the position in the content."""
-        return self._stream.tell()
+        return self._position
 
     def seek(self, offset: int, whence: int = os.SEEK_CUR) -> int:
-        """Skip a number of bytes, as far as there are, or go back; return the position."""
-        with self._errors():
-            return self._stream.seek(offset, whence)
+        """Skip a number of bytes, as far as there are, or go back within the bytes read last; return the position."""
+        if whence != os.SEEK_CUR or -offset > len(self._last):
+            raise ValueError("only relative positions ahead, or in the bytes read last, can be reached")
+        if offset < 0:
+            self._pending = self._last[offset:] + self._pending
+            self._position += offset
+        while offset > 0 and (skipped := len(self.read(min(offset, _BLOCK)))):
+            offset -= skipped
+        return self._position
 
     def finish(self) -> None:
         """Read the rest, which verifies the checksum."""
         while self.read(_BLOCK):
             pass
 
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except EOFError:
-            raise StreamError("truncated") from None
-        except _DAMAGED:
-            raise StreamError("damaged") from None
-        if self._stream.tell() > self._max_size:
-            raise StreamError("too-large")
+    def _decompressed(self, size: int) -> bytes:
+        """Decompress up to a number of bytes; none at the end of the stream."""
+        while True:
+            if self._member is None or self._member.eof:
+                if len(self._stream) < len(MAGIC):
+                    self._stream += self._file.read(_STEP)
+                if self._member is not None and not self._stream.startswith(MAGIC):
+                    return b""
+                self._member = _new_member()
+            elif not self._stream and (not HAS_ISAL or self._member.needs_input):
+                self._stream = self._file.read(_STEP)
+            is_at_end = not self._stream
+            try:
+                piece = self._member.decompress(self._stream, size)
+            except _errors():
+                raise StreamError("damaged") from None
+            if self._member.eof:
+                self._stream = self._member.unused_data
+            else:
+                self._stream = b"" if HAS_ISAL else self._member.unconsumed_tail
+            self._room -= len(piece)
+            if self._room < 0:
+                raise StreamError("too-large")
+            if piece:
+                return piece
+            if is_at_end and not self._member.eof and (not HAS_ISAL or self._member.needs_input):
+                raise StreamError("truncated")
+
+
+def _new_member() -> Any:
+    return igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP) if HAS_ISAL else zlib.decompressobj(wbits=_GZIP)
+
+
+def _errors() -> tuple[type[Exception], ...]:
+    if HAS_ISAL:
+        return (igzip_lib.IsalError,)  # type: ignore[return-value] # isal does not type it
+    return (zlib.error,)

@@ -9,13 +9,14 @@ keyword. Files are written by `bgnb.files.fits_writer`.
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
+import zlib
 from bz2 import BZ2File
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
-from gzip import GzipFile
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -140,16 +141,24 @@ def read_headers(path: Path) -> Iterator[Header]:
         If the file cannot be read up to the next header.
     """
     with _errors_explained(path), open_file(path) as file:
-        stream = GzipReader(file, _max_content(file), GzipFile) if _is_gzip(file) else file
+        is_gzip = _is_gzip(file)
+        stream: BinaryIO = gzip.GzipFile(fileobj=file) if is_gzip else file  # type: ignore[assignment]
         number = 0
-        while header := read_header(stream, path, number):
-            yield header
-            size = header.data_size()
-            stream.seek(max(size - 1, 0), os.SEEK_CUR)
-            if size and not stream.read(1):
-                raise header.error("truncated", _ENDS_WITHIN)
-            stream.seek(-size % BLOCK, os.SEEK_CUR)
-            number += 1
+        try:
+            while header := read_header(stream, path, number):
+                yield header
+                size = header.data_size()
+                if is_gzip and stream.tell() + size > _max_content(file):
+                    raise StreamError("too-large")
+                stream.seek(max(size - 1, 0), os.SEEK_CUR)
+                if size and not stream.read(1):
+                    raise header.error("truncated", _ENDS_WITHIN)
+                stream.seek(-size % BLOCK, os.SEEK_CUR)
+                number += 1
+        except EOFError:
+            raise StreamError("truncated") from None
+        except (gzip.BadGzipFile, zlib.error):
+            raise StreamError("damaged") from None
 
 
 def read_content(path: Path, *, verify: bool = True) -> BytesIO:

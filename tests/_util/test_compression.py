@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bgnb._util.compression import GzipReader, StreamError, compress, decompress
+from tests.helpers.time_limit import time_limit
 
 pytestmark = pytest.mark.usefixtures("engine")
 CONTENT = np.random.default_rng(0).normal(size=100_000).astype(">f4").tobytes() + bytes(300_000)
@@ -34,8 +35,10 @@ def test_equal_content_gives_equal_bytes():
 
 
 def test_many_members():
-    stream = gzip.compress(b"") * 2000 + gzip.compress(CONTENT) + gzip.compress(b"last")
-    assert decompress(stream) == CONTENT + b"last"
+    """The time grows as the number of members, not as its square."""
+    stream = gzip.compress(b"") * 200_000 + gzip.compress(CONTENT) + gzip.compress(b"last")
+    with time_limit():
+        assert decompress(stream) == CONTENT + b"last"
     assert code_of(stream, len(CONTENT)) == "too-large"
     assert code_of(stream[:-1]) == "truncated"
 
@@ -50,7 +53,7 @@ def test_members_are_joined(members, padding):
 def test_every_truncation_is_found():
     """The last eight bytes are checksum and size."""
     stream = gzip.compress(CONTENT)
-    for size in [2, 5, 10, 11, 1000, len(stream) // 2, *range(len(stream) - 20, len(stream))]:
+    for size in [0, 1, 5, 10, 11, 1000, len(stream) // 2, *range(len(stream) - 20, len(stream))]:
         assert code_of(stream[:size]) == "truncated", size
 
 
@@ -77,7 +80,7 @@ def test_flipped_bits_in_content_are_found():
 JUNK = b"\x1f\x8b\x07junkjunk"
 
 
-@pytest.mark.parametrize("stream", [10 * b"junk", JUNK, gzip.compress(b"x") + JUNK], ids=["text", "method", "second member"])
+@pytest.mark.parametrize("stream", [b"junk", JUNK, gzip.compress(b"x") + JUNK], ids=["text", "method", "second member"])
 def test_other_content_is_damaged(stream):
     assert code_of(stream) == "damaged"
 
@@ -119,8 +122,8 @@ def test_reader_finds_the_same_errors():
     stream = gzip.compress(CONTENT)
     flipped = bytearray(stream)
     flipped[-6] ^= 1
-    streams = {stream[: len(stream) // 2]: "truncated", stream[:-1]: "truncated"}
-    streams |= {bytes(flipped): "damaged", 10 * b"junk": "damaged", stream + JUNK: "damaged", stream + stream: "too-large"}
+    streams = {stream[: len(stream) // 2]: "truncated", stream[:-1]: "truncated", stream[:1]: "truncated"}
+    streams |= {bytes(flipped): "damaged", b"junk": "damaged", stream + JUNK: "damaged", stream + stream: "too-large"}
     for broken, code in streams.items():
         with pytest.raises(StreamError) as caught:
             GzipReader(BytesIO(broken), len(CONTENT)).finish()
