@@ -9,10 +9,8 @@ keyword. Files are written by `bgnb.files.fits_writer`.
 
 from __future__ import annotations
 
-import gzip
 import os
 import re
-import zlib
 from bz2 import BZ2File
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -142,23 +140,18 @@ def read_headers(path: Path) -> Iterator[Header]:
     """
     with _errors_explained(path), open_file(path) as file:
         is_gzip = _is_gzip(file)
-        stream: BinaryIO = gzip.GzipFile(fileobj=file) if is_gzip else file  # type: ignore[assignment]
+        stream = GzipReader(file, _max_content(file)) if is_gzip else file
         number = 0
-        try:
-            while header := read_header(stream, path, number):
-                yield header
-                size = header.data_size()
-                if is_gzip and stream.tell() + size > _max_content(file):
-                    raise StreamError("too-large")
-                stream.seek(max(size - 1, 0), os.SEEK_CUR)
-                if size and not stream.read(1):
-                    raise header.error("truncated", _ENDS_WITHIN)
-                stream.seek(-size % BLOCK, os.SEEK_CUR)
-                number += 1
-        except EOFError:
-            raise StreamError("truncated") from None
-        except (gzip.BadGzipFile, zlib.error):
-            raise StreamError("damaged") from None
+        while header := read_header(stream, path, number):
+            yield header
+            size = header.data_size()
+            if is_gzip and stream.tell() + size > _max_content(file):
+                raise StreamError("too-large")
+            stream.seek(max(size - 1, 0), os.SEEK_CUR)
+            if size and not stream.read(1):
+                raise header.error("truncated", _ENDS_WITHIN)
+            stream.seek(-size % BLOCK, os.SEEK_CUR)
+            number += 1
 
 
 def read_content(path: Path, *, verify: bool = True) -> BytesIO:
