@@ -22,7 +22,7 @@ from bgnb.dashboards.live_figures import Action
 from bgnb.dashboards.run_picking import nearest_run, runs_within
 from bgnb.files.fits_reader import find_fits
 from bgnb.files.group_file import GROUPED_RUNS_FILE, GROUPS_FILE, read_groups, read_model_ids
-from bgnb.files.model_directory import checked_group
+from bgnb.files.model_directory import EPOCHS_FILE, checked_group, model_files
 from bgnb.files.output_file import write_file
 from bgnb.files.report_json import REPORT, read_report
 from bgnb.observations.catalog import read_catalog
@@ -295,6 +295,8 @@ def _runs_of_models(modeldir: Path, catalog: str | Path | Table | None) -> RunSe
     """Read the runs from which the models of a directory were made."""
     path = find_fits(modeldir, GROUPED_RUNS_FILE)
     if path is None:
+        if (modeldir / EPOCHS_FILE).exists():
+            model_files(modeldir)  # its error names the directories of the epochs
         raise BgnbError(
             "not-found", f"{modeldir}: contains no models with their runs ({GROUPED_RUNS_FILE}); {_NAME_THE_SCHEME}"
         )

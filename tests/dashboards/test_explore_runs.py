@@ -277,6 +277,10 @@ def test_missing_scheme_and_column(runs, tmp_path):
     ):
         with raises(code, path, "scheme", *words):
             explore_runs(path, **arguments)
+    (tmp_path / "early").mkdir()
+    (tmp_path / "epochs.ecsv").touch()
+    with raises("not-a-model", tmp_path, "for each epoch", "early"):
+        explore_runs(tmp_path)
     dashboard = explore_runs(folder / "in", "GADF", select="all")
     elsewhere = dashboard._runs.obs_ids[dashboard._runs.group_ids != 26][0]
     with raises("conflicting-arguments", "selected", "group_id"):
