@@ -402,7 +402,8 @@ def _with_pointings(runs: Runs, reading: ReadingSettings, where: str = "") -> Ru
             obs_id, value = int(table["OBS_ID"][row]), table[name][row]
             below = ", below the horizon" if name == "ALT_PNT" and value < 0 else ""
             source = origin.get(obs_id) or where or runs.locations[obs_id].events.path
-            advice = "; --pointing computed ignores it" if name in ("ALT_PNT", "AZ_PNT") and not computed else ""
+            ignored = "; correct it, or use --pointing computed if times and site are right"
+            advice = ignored if name in ("ALT_PNT", "AZ_PNT") and not computed else ""
             message = f"{source}: {name} of run {obs_id} is {value:g} deg{below}{advice}"
             errors.setdefault(obs_id, DataError("bad-position", message))
     without = frozenset(table["OBS_ID"][np.concatenate(filled)].tolist())

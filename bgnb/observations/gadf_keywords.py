@@ -28,6 +28,11 @@ INDEX_HEADER: tuple[str, ...] = ("MJDREFI", "MJDREFF", "TIMESYS", "TELESCOP", "I
 _TIME_SCALES = {"tdt": "tt", "et": "tt", "iat": "tai", "gmt": "utc", "ut": "utc"}
 # TAI minus GPS time, s.
 _TAI_FROM_GPS = 19.0
+#: Message on a pointing below the horizon, for an altitude in deg.
+BELOW_HORIZON = (
+    "by RA_PNT, DEC_PNT, time and site, the altitude is {:.1f} deg, below the horizon; correct the times or the site; "
+    "if they are placeholders, state ALT_PNT and AZ_PNT above the horizon, and use --pointing header"
+)
 #: OBJECT of simulated runs.
 SIMULATED = "simulated"
 # MJD of the zero of Unix time.
@@ -206,6 +211,5 @@ def pointing_of(events: Header, *, stated: bool = True) -> dict[str, float]:
     middle = mjdref_tt(events) + sum(start_and_stop(events)) / 2 / 86400
     altitude, azimuth = pointing_altaz(pointing["RA_PNT"], pointing["DEC_PNT"], middle, site_of(events))
     if altitude < 0:
-        text = f"by RA_PNT, DEC_PNT, time and site, the altitude is {altitude:.1f} deg, below the horizon"
-        raise events.error("below-horizon", f"{text}; if times are placeholders, state ALT_PNT, AZ_PNT; use --pointing header")
+        raise events.error("below-horizon", BELOW_HORIZON.format(altitude))
     return pointing | {"ALT_PNT": altitude, "AZ_PNT": azimuth}

@@ -14,7 +14,7 @@ from bgnb.observations.coordinates import FieldOfView, Site, separation
 from bgnb.observations.event_list import EventList, RunFiles
 from bgnb.observations.findings import Findings
 from bgnb.observations.fits_table import FitsTable
-from bgnb.observations.gadf_keywords import altaz_in, column_in
+from bgnb.observations.gadf_keywords import BELOW_HORIZON, altaz_in, column_in
 from bgnb.observations.run_times import times_of
 
 _SAMPLE_SIZE = 1000
@@ -172,9 +172,7 @@ def check_altaz(files: RunFiles, table: FitsTable, run: EventList, findings: Fin
     altitude, azimuth = run.field_of_view.pointing_altaz(np.array([middle, first, 0.0, last]))
     advice = "if times are placeholders, or the site is wrong, use --pointing header; if they are right, --pointing computed"
     if altitude[0] < 0:
-        placeholders = advice.partition(";")[0]
-        message = f"by RA_PNT, DEC_PNT, time and site, the altitude is {altitude[0]:.1f} deg, below the horizon; {placeholders}"
-        raise table.error("below-horizon", message)
+        raise table.error("below-horizon", BELOW_HORIZON.format(altitude[0]))
     if findings.reading.pointing == "computed":
         return
     stated = stated_altaz(files, table)
@@ -215,7 +213,8 @@ def header_altaz(files: RunFiles, table: FitsTable) -> tuple[float, float]:
     if found is None:
         raise table.error("missing-keyword", "ALT_PNT and AZ_PNT are missing in header and index; --pointing header needs them")
     if not 0 <= found[0] <= 90:
-        raise table.error("below-horizon", f"ALT_PNT = {found[0]:g} deg is below the horizon")
+        advice = "correct it, or use --pointing computed if times and site are right"
+        raise table.error("below-horizon", f"ALT_PNT = {found[0]:g} deg is below the horizon; {advice}")
     return found[0], found[1] % 360
 
 

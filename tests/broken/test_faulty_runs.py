@@ -383,7 +383,7 @@ BROKEN_ROWS = {
         "obs-index.fits.gz",
         "ALT_PNT of run 4",
         "-10 deg",
-        "below the horizon",
+        "below the horizon; correct it, or use --pointing computed",
     ),
     "altitude above 90": (in_row(ALT_PNT=91.0), "bad-position", "obs-index.fits.gz", "ALT_PNT of run 4", "91 deg"),
     "altitude that contradicts": (in_row(ALT_PNT=45.0), "inconsistent-pointing", FILE, "ALT_PNT = 45.0", "75.0, 30.0 deg"),
