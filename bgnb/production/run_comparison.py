@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bgnb._util.arrays import Floats
 from bgnb._util.errors import DataError, enumerate_values
@@ -16,6 +17,8 @@ from bgnb.observations.datastore import Runs
 from bgnb.observations.findings import Findings, error_of_note, notes_of_runs
 from bgnb.production.count_chunks import Counted, Key, count_chunk
 from bgnb.production.plan import Plan
+
+Positions = NDArray[np.intp]
 
 # Maximum difference of altitude of runs whose rates are compared, deg, and minimum numbers of such runs and of expected events.
 _ALTITUDE, _MIN_RUNS, _MIN_EXPECTED = 10.0, 2, 50.0
@@ -158,16 +161,46 @@ def _low_rates(directory: Runs, runs: Mapping[int, RunCounts]) -> tuple[dict[int
 
 
 def _medians_of_others(altitude: Floats, rate: Floats) -> Floats:
-    """Return the median rate of the other runs at similar altitude of each run; NaN if there are too few."""
+    """Return the median rate of the other runs at similar altitude of each run; NaN if there are too few.
+
+    The time is proportional to n log n (n runs).
+    """
+    n_runs = len(rate)
     order = np.argsort(altitude, kind="stable")
-    ordered, rates = altitude[order], rate[order]
-    first = np.searchsorted(ordered, ordered - _ALTITUDE, side="left")
-    stop = np.searchsorted(ordered, ordered + _ALTITUDE, side="right")
-    medians = np.full(len(rate), np.nan)
-    for number, (start, end) in enumerate(zip(first, stop, strict=True)):
-        if end - start > _MIN_RUNS:
-            medians[order[number]] = np.median(np.delete(rates[start:end], number - start))
+    in_order = altitude[order]
+    first = np.searchsorted(in_order, in_order - _ALTITUDE, side="left")
+    stop = np.searchsorted(in_order, in_order + _ALTITUDE, side="right")
+    by_rate = np.argsort(rate[order], kind="stable")
+    rank = np.empty(n_runs, dtype=np.intp)
+    rank[by_rate] = np.arange(n_runs)
+    n_others = stop - first - 1
+    middle = []
+    for number in (np.maximum(n_others - 1, 0) // 2, n_others // 2):
+        chosen = _nth_smallest(rank, first, stop, number)
+        itself_before = (chosen >= rank) & (n_others > 0)
+        middle.append(np.where(itself_before, _nth_smallest(rank, first, stop, number + itself_before), chosen))
+    of_rank = rate[order][by_rate]
+    medians = np.empty(n_runs)
+    medians[order] = np.where(n_others < _MIN_RUNS, np.nan, (of_rank[middle[0]] + of_rank[middle[1]]) / 2)
     return medians
+
+
+def _nth_smallest(values: Positions, first: Positions, stop: Positions, number: Positions) -> Positions:
+    """Return the nth smallest, from 0, of ``values[first:stop]`` for each first, stop and n; values are below their number.
+
+    Values are divided bit by bit, the highest first, those with 0 before those with 1 (a wavelet matrix).
+    """
+    found = np.zeros(len(number), dtype=np.intp)
+    for bit in reversed(range(len(values).bit_length())):
+        is_one = (values >> bit & 1).astype(bool)
+        zeros = np.r_[0, np.cumsum(~is_one)]  # before each position
+        n_zeros = zeros[stop] - zeros[first]
+        upper = number >= n_zeros
+        found |= upper.astype(np.intp) << bit
+        first, stop = (np.where(upper, zeros[-1] + each - zeros[each], zeros[each]) for each in (first, stop))
+        number = np.where(upper, number - n_zeros, number)
+        values = np.r_[values[~is_one], values[is_one]]
+    return found
 
 
 def _at_the_same_time(directory: Runs, runs: Mapping[int, RunCounts]) -> list[str]:
