@@ -105,15 +105,17 @@ def register_method(method: Method) -> None:
     from bgnb._util.checks import check_type  # which imports Astropy
 
     check_type("method", method, Method)
-    check_type("aliases of a method", method.aliases, tuple)
     _add(method, methods())
 
 
 def _add(method: Method, known: dict[str, Method]) -> None:
     """Add a method to others, by its name and earlier names in lower case."""
-    names: list[Any] = [getattr(method, "name", None), *method.aliases]
+    aliases: object = method.aliases
+    if not isinstance(aliases, tuple):
+        raise BgnbError("invalid-argument", f"the aliases of a method must be a tuple of names, got {quoted(aliases)}")
+    names: list[Any] = [getattr(method, "name", None), *aliases]
     for name in names:
-        if not (isinstance(name, str) and name.isascii() and name.isprintable() and name.strip() == name != ""):
+        if not isinstance(name, str) or not name or not name.isascii() or not name.isprintable() or name != name.strip():
             raise BgnbError("invalid-argument", f"the name of a method must be a text of ASCII characters, got {quoted(name)}")
         if known.get(name.lower(), method) is not method:
             raise BgnbError("exists", f"a method named {name.lower()} is registered already; use another name")

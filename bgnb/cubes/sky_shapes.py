@@ -55,7 +55,7 @@ class SkyShape(Protocol):
 
 
 def check_number_of_edges(number: int) -> None:
-    """Raise a `BgnbError` for an area with more than `MAX_EDGES`, of which each takes memory."""
+    """Raise a `BgnbError` for an area with more than `MAX_EDGES` edges, each of which takes memory."""
     if number > MAX_EDGES:
         text = f"has {number} edges of at most {_EDGE:g} deg, more than {MAX_EDGES}; use fewer vertices or pixels"
         raise BgnbError("too-large", f"the area {text}")

@@ -42,10 +42,10 @@ def smoothing_kernel(times: int) -> Floats:
 
 
 def convolved(planes: Floats, kernel: Floats) -> Floats:
-    """Convolve planes with a kernel; the values of both are at least zero.
+    """Convolve planes with a kernel; neither may be negative.
 
-    Planes are zero beyond their edges: use the ratio of two smoothed cubes, which this does not bend. The square of a
-    kernel propagates the variance of independent bins.
+    Planes are zero beyond their edges; the ratio of two smoothed cubes is unaffected. The square of a kernel propagates the
+    variance of independent bins.
     """
     shape = [n + size - 1 for n, size in zip(planes.shape[-2:], kernel.shape, strict=True)]
     product = np.fft.irfft2(np.fft.rfft2(planes, shape) * np.fft.rfft2(kernel, shape), shape)
@@ -75,7 +75,8 @@ def smoothed_model(stack: Stack, method: str, weight: Floats) -> BackgroundModel
     template, template_error = fitted.at(90.0, 0.0)
     rate, kernel = template.quantity.to_value(RATE_UNIT), smoothing_kernel(times_to_smooth(stack.counts.sum()))
     expected = rate * stack.exposure.to_value("s MeV sr")
-    k = TEMPLATE_EVENTS / (1 / (kernel**2).sum())
+    effective_bins = 1 / (kernel**2).sum()
+    k = TEMPLATE_EVENTS / effective_bins
     observed, smooth = (convolved(weight * values, kernel) for values in (stack.counts.astype(float), expected))
     ratio = (observed + k) / (smooth + k)
     local = convolved(weight**2 * expected * ratio, kernel**2) / (observed + k) ** 2

@@ -417,7 +417,7 @@ def _parse_state(saved: Any) -> tuple[str, dict[str, Any]]:
         raise BgnbError(error.code, f"{error.message}; for a saved state, {_SAVED}") from None
     except OSError as error:
         code = "not-found" if isinstance(error, FileNotFoundError) else "unreadable"
-        wrong = f"is neither the text of a saved state, which begins with {{, nor a file that can be read ({error.strerror})"
+        wrong = f"cannot be read: {error.strerror}, and is not the text of a saved state, which begins with {{"
         raise BgnbError(code, f"{where}: {wrong}; {_SAVED}") from None
     except ValueError as error:
         reason = "it is not text" if isinstance(error, UnicodeDecodeError) else error

@@ -111,10 +111,11 @@ def _gadf_table(runs: Runs, obs_ids: Sequence[int], target: Path, kind: str) -> 
     columns["FILE_DIR"], columns["FILE_NAME"] = np.array([paths.get(file, ("", "")) for file in files]).T
     table, rows = Table(), [_background_row(obs_id, kind) for obs_id in obs_ids]
     with_gti = set(columns["OBS_ID"][kept & (kinds == "gti")].tolist())
-    for obs_id in (each for each in obs_ids if each not in with_gti):  # then that in the file of the events was read
-        location = HduLocation(runs.files(obs_id).events.path, "GTI", optional=True)
-        if row := _row_of_hdu(obs_id, "gti", location, target):
-            rows.append(row)
+    for obs_id in obs_ids:
+        if obs_id not in with_gti:  # then that in the file of the events was read
+            location = HduLocation(runs.files(obs_id).events.path, "GTI", optional=True)
+            if row := _row_of_hdu(obs_id, "gti", location, target):
+                rows.append(row)
     for name, values in columns.items():
         ours = [row[name] for row in rows] if name in _COLUMNS else np.zeros(len(rows), values.dtype)
         here = values[kept]

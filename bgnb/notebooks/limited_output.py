@@ -1,4 +1,4 @@
-"""Limit of what the cells of a notebook that is executed in batch print."""
+"""Limit on what the cells of a notebook run in batch may print."""
 
 from __future__ import annotations
 

@@ -52,8 +52,8 @@ def run_notebook(
     """Run a notebook with parameters, in the running interpreter.
 
     The output appears when it is complete. If a cell fails, the notebook is kept beside it as
-    ``….failed.ipynb``, with the error at its top. Notebooks import nothing from the current
-    directory; own modules must be installed, or be found through ``PYTHONPATH``.
+    ``….failed.ipynb``, with the error at its top. What it prints beyond 20 MB is left out.
+    Notebooks import nothing from the current directory; own modules must be installed, or be found through ``PYTHONPATH``.
 
     Parameters
     ----------

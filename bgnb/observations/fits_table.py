@@ -139,13 +139,13 @@ def read_headers(path: Path) -> Iterator[Header]:
         If the file cannot be read up to the next header.
     """
     with _errors_explained(path), open_file(path) as file:
-        is_gzip = _is_gzip(file)
-        stream = GzipReader(file, _max_content(file)) if is_gzip else file
+        max_size = _max_content(file) if _is_gzip(file) else None
+        stream = GzipReader(file, max_size) if max_size else file
         number = 0
         while header := read_header(stream, path, number):
             yield header
             size = header.data_size()
-            if is_gzip and stream.tell() + size > _max_content(file):
+            if max_size and stream.tell() + size > max_size:  # before it is skipped
                 raise StreamError("too-large")
             stream.seek(max(size - 1, 0), os.SEEK_CUR)
             if size and not stream.read(1):

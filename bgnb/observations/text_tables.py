@@ -28,6 +28,9 @@ _ARRAYS_MAX = 100
 # Maximum size of the header of an ECSV file, bytes: Astropy takes a minute for a few MiB.
 _HEADER_MAX = 1 << 18
 
+# Maximum number of lines, for which Astropy takes half a minute.
+_LINES_MAX = 1_000_000
+
 #: Why a file is refused of which Astropy would read the first table only, or none.
 SEVERAL_TABLES = "it contains several tables; write the one that is wanted into a file of its own"
 
@@ -50,6 +53,8 @@ def check_text_table(content: bytes, format: str) -> None:
     if format == "votable":
         _check_votable(content)
     elif format in ("ascii.ecsv", "ascii.csv"):
+        if max(content.count(end) for end in (b"\n", b"\r")) > _LINES_MAX:
+            raise ValueError(f"it has more than {_LINES_MAX:,} lines, the maximum")
         lines = content.decode().splitlines(keepends=True)
         header = [*takewhile(lambda line: line.strip()[:1] in ("#", ""), lines)]
         if sum(map(len, header)) > _HEADER_MAX:

@@ -91,7 +91,7 @@ def models_of_counts(plan: Plan, counted: Counted) -> Production:
             model = method.make(stack)
             check_type(f"the result of the method {method.name}", model, BackgroundModel)
         else:
-            rate, error = fitted.at(alt_pnt, az_pnt)
+            rate, error = _rate_and_error(fitted, method.name, alt_pnt, az_pnt)
             edge = fitted.edge if isinstance(fitted, SplineModel) else None
             model = BackgroundModel(rate, stack, method.name, error, edge=edge)
         models.append(GroupModel(group_id=group_id, alt_pnt=alt_pnt, az_pnt=az_pnt, model=model))
@@ -126,6 +126,14 @@ def models_of_counts(plan: Plan, counted: Counted) -> Production:
         settings=plan.settings,
         runs=_grouped(plan.runs.table, report.group_ids),
     )
+
+
+def _rate_and_error(fitted: PointingModel, name: str, alt_pnt: float, az_pnt: float) -> tuple[Cube, Cube]:
+    """Evaluate what a method fitted, which may be that of another package."""
+    found = fitted.at(alt_pnt, az_pnt) if hasattr(fitted, "at") else None
+    if not isinstance(found, tuple) or len(found) != 2:
+        raise BgnbError("invalid-argument", f"the fit of the method {name} must have a method at, which returns rate and error")
+    return found
 
 
 def _model_ids(counted: Counted, settings: ModelSettings) -> dict[int, int]:

@@ -70,7 +70,7 @@ def notes_on_used_runs(runs: Runs, counted: Mapping[int, RunCounts]) -> list[str
     """List the notes on the index, on single runs, and on runs compared with each other, without removing any.
 
     The last are on copies of runs, unusual rates and live fractions, runs at the same time, and simulated runs among real ones.
-    If the directory is strict, see `~bgnb.Runs.with_on_error`, the first of them is raised as a `DataError`.
+    If the directory is strict, see `~bgnb.Runs.with_on_error`, the first of these notes is raised as a `DataError`.
     """
     counted = dict(sorted(counted.items()))
     unlikely, findings = unlikely_runs(runs, counted), Findings(runs.reading, strict=runs.path if runs.strict else None)

@@ -279,7 +279,7 @@ def comparison_page(
 ) -> str:
     """Make an HTML page with the views of `bgnb.dashboards.compare_models` at all energies; it needs no network.
 
-    The lowest of the energies is shown first, and spectra are those at the positions. ``group`` describes the group.
+    The lowest energy is shown first, and spectra are those at the positions (DETX, DETY), deg. ``group`` describes the group.
     """
     from bgnb.plots.html_page import to_html  # Bokeh takes time to load
 

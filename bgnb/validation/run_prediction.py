@@ -116,8 +116,8 @@ class Grid:
     def used(self, covered: CubeAxes, first_bin: int, stop_bin: int | None = None) -> NDArray[np.bool_]:
         """Select the bins to compare, shape (energy, dety, detx).
 
-        They lie within the maximum offset, entirely on the axes of the model, and between ``first_bin`` and ``stop_bin``, the
-        first energy bins above the threshold, and not entirely below the energy limit, of the run.
+        They lie within the maximum offset, entirely on the axes of the model, and from ``first_bin``, the first energy bin
+        above the threshold of the run, up to ``stop_bin``, the first not entirely below its energy limit.
         """
         used = self.axes.bins_on(covered) & (self.offset <= self.offset_max)
         used[:first_bin] = used[self.axes.shape[0] if stop_bin is None else stop_bin :] = False

@@ -113,6 +113,8 @@ def test_names_of_methods_are_unique():
         register_method(type("Other", (MeanRate,), {"name": "Classic"})())
     with raises("exists", "mean-rate"):
         register_method(type("Other", (MeanRate,), {"name": "other", "aliases": ("Mean-Rate",)})())
+    with raises("invalid-argument", "aliases of a method", "'xy'"):
+        register_method(type("Other", (MeanRate,), {"name": "other", "aliases": "xy"})())
     for name in (None, "", " other", "é", "a\nb"):
         with raises("invalid-argument", "name of a method"):
             register_method(type("Other", (MeanRate,), {"name": name})())

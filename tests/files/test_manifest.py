@@ -121,7 +121,7 @@ def test_check_names_directories_inside(models, tmp_path):
 
 @pytest.mark.slow
 def test_folders_nested_deeply(tmp_path):
-    """A runaway script may nest more folders than Python 3.11 can list, here 300 instead of 1000; newer ones can."""
+    """Python 3.11 cannot list folders nested deeper than its recursion limit, 300 here and usually 1000; newer versions can."""
     folders = [tmp_path / "out"]
     folders += [tmp_path / "out" / "/".join("d" * depth) for depth in range(1, 400)]
     limit = sys.getrecursionlimit()

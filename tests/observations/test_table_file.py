@@ -1,5 +1,6 @@
 """Tables from others, which must neither read other files nor use much more memory than their own size."""
 
+import gzip
 import re
 
 import numpy as np
@@ -124,6 +125,14 @@ def test_headers_with_arrays(tmp_path):
     meta = {"EDGES": np.arange(3.0), "RANGE": [1, 2] * u.TeV, "COMMENT": "<<"}
     Table({"RA": [83.0], "DEC": [22.0]}, meta=meta).write(tmp_path / "sources.ecsv")
     assert bgnb.read_catalog(tmp_path / "sources.ecsv")["RA"].tolist() == [83.0]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_tables_have_a_maximum_number_of_lines(tmp_path, end):
+    """Lines of a small compressed file, also empty ones, take much time and memory."""
+    (tmp_path / "sources.csv.gz").write_bytes(gzip.compress(("RA,DEC" + end * 1_000_001 + "1,2").encode()))
+    with raises("bad-catalog", "more than 1,000,000 lines"):
+        bgnb.read_catalog(tmp_path / "sources.csv.gz")
 
 
 @pytest.mark.parametrize("ending", ["csv", "ecsv"])
