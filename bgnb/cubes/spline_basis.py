@@ -43,9 +43,9 @@ def pointing_parts(alt_pnt: Floats, az_pnt: Floats, zenith_range: tuple[float, f
 
 
 def energy_parts(axes: CubeAxes) -> dict[str, Floats]:
-    """Evaluate the basis in the logarithm of the energy."""
+    """Evaluate the bases in the logarithm of the energy, and that of a value for each bin."""
     edges = np.log(axes.energy.value)
-    return _spline_parts("energy", (edges[:-1] + edges[1:]) / 2, edges[0], edges[-1])
+    return _spline_parts("energy", (edges[:-1] + edges[1:]) / 2, edges[0], edges[-1]) | {"bins": np.eye(len(edges) - 1)}
 
 
 def view_parts(axes: CubeAxes) -> dict[str, Floats]:

@@ -224,6 +224,42 @@ def test_expected_counts_by_dense_design(monkeypatch):
     np.testing.assert_array_equal(observed, counts.reshape(5, 3, 20))
 
 
+@pytest.mark.slow
+def test_steps_in_the_spectrum():
+    """Rates of single energies that deviate from a smooth spectrum, as by cuts for each bin, are those of the counts."""
+    rng, axes = np.random.default_rng(3), replace(AXES, energy=np.geomspace(0.3, 60, 25) * u.TeV)
+    steps, exposure = rng.choice([0.88, 1.0, 1.12], 24)[:, None, None], 7500 * axes.bin_volume.value
+    livetimes, made, total = np.full(axes.shape, 7500 * 10**6), [], np.zeros(24)
+    for number, (alt_pnt, az_pnt) in enumerate(POINTINGS):
+        counts = rng.poisson(steps * true_rate(alt_pnt, az_pnt, axes) * exposure)
+        run = RunCounts(number, 7500.0, None, int(counts.sum()), 0, 0, 0, alt_pnt=alt_pnt, az_pnt=az_pnt)
+        made.append(Cell(alt_pnt, az_pnt, Stack(axes, "ALTAZ", counts, livetimes, (run,))))
+        total += counts.sum(axis=(1, 2))
+    model = fit_spline(made)
+    rates = [model.rate_at(*pointing).quantity.value for pointing in POINTINGS]
+    expected = np.sum([(rate * exposure).sum(axis=(1, 2)) for rate in rates], axis=0)
+    assert total[:10].min() > 1000
+    assert np.abs((total - expected) / np.sqrt(expected)).max() < 2
+
+
+@pytest.mark.slow
+def test_gradient_changes_with_zenith_angle():
+    """A gradient along DETY of opposite sign for high and low runs is that of the true rate."""
+    rng, dety = np.random.default_rng(4), AXES.dety_centers.value[:, None]
+
+    def tilted(alt_pnt):
+        return np.exp(0.5 * (np.sin(np.radians(alt_pnt)) - 0.87) * dety)
+
+    made = [cell(rng, *pointing, number, scale=5 * tilted(pointing[0])) for number, pointing in enumerate(POINTINGS)]
+    model, weights = fit_spline(made), AXES.bin_volume.value
+    for alt_pnt, az_pnt in ((43.0, 40.0), (82.0, 300.0)):
+        true = true_rate(alt_pnt, az_pnt) * 5 * tilted(alt_pnt)
+        found = model.rate_at(alt_pnt, az_pnt).quantity.value
+        across = [(rate * weights)[:4].sum(axis=(0, 2)) for rate in (found, true)]
+        ratio = across[0] / across[1]
+        np.testing.assert_allclose(ratio / ratio.mean(), 1, atol=0.03)
+
+
 def test_rate_beyond_altitudes(fitted):
     """Beyond the altitudes of the runs, the rate stays constant."""
     low, lower = (fitted.at(alt_pnt, 90.0)[0].quantity.value for alt_pnt in (40.0, 25.0))
