@@ -8,8 +8,13 @@ from pathlib import Path
 
 import pytest
 from astropy.utils import iers
+from hypothesis import settings
 
 from bgnb._util import compression
+
+# No test is timed, also not on a busy machine.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 def pytest_collection_finish() -> None:

@@ -44,7 +44,7 @@ def test_many_members():
 
 
 @given(st.lists(st.binary(max_size=100), min_size=1, max_size=4), st.integers(0, 50))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
 def test_members_are_joined(members, padding):
     stream = b"".join(gzip.compress(member) for member in members)
     assert decompress(stream + bytes(padding)) == b"".join(members)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bgnb import BgnbError, DataError, open_runs, read_event_list
 from tests.helpers.run_files import run, write_gadf
 
-QUICK = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture]}
+QUICK = {"suppress_health_check": [HealthCheck.function_scoped_fixture]}
 
 
 @pytest.fixture(scope="module")

@@ -197,7 +197,7 @@ def test_dashboard_shows_comparison(pair):
 
 
 @pytest.mark.slow
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 @given(
     path=st.lists(
         st.one_of(

@@ -243,7 +243,7 @@ ACTIONS = st.one_of(
 
 
 @pytest.mark.slow
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(path=st.lists(ACTIONS, min_size=4, max_size=8))
 def test_view_is_path_independent(modeldir, path):
     """The view depends on the state only, not on previous states."""

@@ -154,7 +154,7 @@ def test_controls_change_state(dashboard):
     assert set(dashboard.bar) | {name for names in dashboard.drawer.values() for name in names} <= set(controls)
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 @given(
     path=st.lists(
         st.sampled_from(sorted(FIELDS)).flatmap(lambda name: st.tuples(st.just(name), FIELDS[name])), min_size=3, max_size=6

@@ -243,7 +243,7 @@ JSON = st.recursive(
 
 
 @pytest.mark.slow
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from(sorted(MODELS)), JSON)
 def test_any_value_is_restored_or_rejected(modeldir, name, value):
     """Any value of a field in a saved state is either shown, or raises an error and changes nothing."""

@@ -10,7 +10,7 @@ import pytest
 
 
 @contextmanager
-def time_limit(seconds: int = 30) -> Iterator[None]:
+def time_limit(seconds: int = 120) -> Iterator[None]:
     """Fail if a block exceeds the limit."""
 
     def stop(*_: object) -> None:

@@ -42,7 +42,7 @@ def events(view, rng, n=60, radius=5.0):
 
 
 @pytest.mark.slow
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     ra=st.floats(0, 360),
     dec=st.floats(-89.5, 89.5),

@@ -82,7 +82,7 @@ def test_intervals_without_livetime_are_kept_together():
     assert_whole(list(parts.values()), events)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     cuts=st.lists(st.integers(1, 4000), min_size=2, max_size=9, unique=True).filter(lambda cuts: len(cuts) % 2 == 0),
     seed=st.integers(0, 99),

@@ -216,7 +216,7 @@ STATES = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(STATES)
 def test_all_states_have_the_same_panels(fields):
     """Views of all states have the same panels and numbers of series, finite axes, and can be written as CSV."""
