@@ -1,6 +1,7 @@
 """States of dashboards: what a change resets, and saved states."""
 
 import json
+import os
 import re
 from dataclasses import fields, replace
 
@@ -13,6 +14,7 @@ from bgnb import BgnbError
 from bgnb.dashboards import compare_models, explore_models, explore_runs
 from tests.dashboards.acting import assert_same_as_fresh, tap
 from tests.helpers.errors import raises
+from tests.helpers.time_limit import time_limit
 
 BY_HAND = {"low": 1e-9, "high": 1e-3}
 
@@ -293,3 +295,10 @@ def test_file_name_of_long_title(runs, tmp_path, monkeypatch):
         dashboard._save("json")
         assert "Saved" in dashboard._message.value
     assert len(list(tmp_path.glob("Runs_of_模*.json"))) == 2
+
+
+def test_saved_state_in_a_pipe(unchanged, tmp_path):
+    """A pipe is no saved state, and is not waited for."""
+    os.mkfifo(tmp_path / "pipe")
+    with time_limit(), raises("not-a-file", tmp_path / "pipe"):
+        unchanged.restore(tmp_path / "pipe")

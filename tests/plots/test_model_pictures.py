@@ -156,6 +156,8 @@ def test_existing_file_is_kept(modeldir, here):
     assert "--overwrite" in error_of("plot", modeldir, "-o", "a.svg")
     with raises("exists", "a.svg"):
         bgnb.plot(modeldir, output="a.svg")
+    with raises("exists", "a.svg"):  # before it is drawn
+        bgnb.plot(modeldir, output="a.svg", panels=["sky"])
     with raises("unknown-choice"):
         bgnb.plot(modeldir, output="a.svg", panels=["sky"], overwrite=True)
     (here / "link.svg").symlink_to("missing.svg")
