@@ -61,8 +61,8 @@ test-gammapy: .venv-gammapy/ready
 	$(ONE_THREAD) .venv-gammapy/bin/python -m pytest -W ignore::DeprecationWarning tests/with_gammapy
 	$(ONE_THREAD) .venv-gammapy/bin/python -m pytest -W ignore::DeprecationWarning -m "not slow" bgnb/gammapy \
 	  tests/gammapy tests/files/test_fits_writer.py tests/files/test_gadf.py tests/files/test_background_tables.py \
-	  tests/files/test_exclusion_regions.py tests/files/test_model_directory.py tests/observations/test_fits_table.py tests/observations/test_datastore.py \
-	  tests/cubes/test_model.py tests/dashboards/test_explore_models.py tests/plots/test_bokeh_figures.py \
+	  tests/files/test_exclusion_regions.py tests/files/test_model_directory.py \
+	  tests/observations/test_fits_table.py tests/observations/test_datastore.py tests/cubes/test_model.py tests/dashboards/test_explore_models.py tests/plots/test_bokeh_figures.py \
 	  tests/plots/test_bokeh_internals.py tests/plots/test_html_page.py tests/plots/test_static.py
 
 # What the benchmarks print is kept in docs/explanation/measured: an hour on two idle cores.

@@ -122,11 +122,11 @@ def _points(edges: Floats) -> Floats:
     return edges[:-1, None] + np.diff(edges)[:, None] * (np.arange(_POINTS) + 0.5) / _POINTS
 
 
-def _inside(counts: Floats, expected: Floats, axes: CubeAxes, kinds: Sequence[Distance]) -> tuple[Floats, list[float]]:
+def _inside(counts: Floats, expected: Floats, axes: CubeAxes, measures: Sequence[Distance]) -> tuple[Floats, list[float]]:
     """Compute the most likely limits of the distances from the centre, and the part of each pixel within them."""
     dety, detx = _points(axes.dety.value), _points(axes.detx.value)
     parts, all_limits = [], []
-    for distance in kinds:
+    for distance in measures:
         nearest, farthest = _limits(distance, axes)
         limits = _outermost(counts, nearest) + np.linspace(0, (farthest - nearest).max(), _STEPS + 1)[1:]
         part = np.repeat((farthest <= limits[0]).astype(float)[None], _STEPS, axis=0)

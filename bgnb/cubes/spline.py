@@ -6,10 +6,10 @@ cells, which are runs, or sums of runs in the same bin of pointing::
     n ~ Poisson(exposure · exp(η)),   η = sum of TERMS + norm of the cell
 
 Each term is a product of functions of pointing, energy and field of view. Each function is a
-constant, a line, a value for each energy bin, or the non-linear part of a cubic P-spline with a second-order penalty, in the
-basis in which the penalty is the sum of the squared coefficients (Eilers and Marx 1996, Statist.
-Sci. 11, 89; Lee and Durbán 2011, Stat. Model. 11, 49). Each term has a separate penalty, and so
-have the norms of the cells. The strengths of the penalties maximise the restricted likelihood,
+constant, a line, a value for each energy bin, or the non-linear part of a cubic P-spline with a
+second-order penalty, in the basis in which the penalty is the sum of the squared coefficients
+(Eilers and Marx 1996, Statist. Sci. 11, 89; Lee and Durbán 2011, Stat. Model. 11, 49). Each term
+has a separate penalty, and so have the norms of the cells. The strengths of the penalties maximise the restricted likelihood,
 with a vague prior (Schall's update: Wood and Fasiolo 2017, Biometrics 73, 1071). Terms without
 support from the data are therefore shrunk to zero, and the norms absorb the variation from run to
 run beyond statistical fluctuations, for example that of the atmosphere. The covariance of the
@@ -37,7 +37,8 @@ from bgnb.cubes.spline_design import Design, Term, expected_counts, fisher_infor
 from bgnb.cubes.spline_model import SplineModel
 from bgnb.observations.event_list import MICROSECONDS
 
-#: Bases in pointing, energy and field of view of every term; ~ marks the penalized part of a spline, bins a value for each bin.
+#: Bases in pointing, energy and field of view of every term;
+#: ~ marks the penalized part of a spline, "bins" is a value for each bin.
 TERMS: tuple[Term, ...] = (
     ("1", "1", "1"),
     ("1", "energy", "1"),
@@ -95,7 +96,7 @@ _LONGEST_STEP = 2.0
 _PRIOR = (0.1, 0.0003)
 # Weight of the squared coefficients of quadrupoles and of single energy bins. The prior does not shrink the coefficients of
 # other terms below about 0.05, which would be 5 % at the edge of the field of view, or in each energy bin.
-_OF_SMALL = 100.0
+_WEIGHT_OF_SMALL = 100.0
 _WEAKEST, _STRONGEST = 1e-4, 1e7
 _INDEX = 2.7  # spectral index at the start of the fit, and where the counts do not determine it
 _MAX_STEPS = 200
@@ -201,7 +202,7 @@ def _fit(
     sizes = [math.prod(part[name].shape[1] for part, name in zip(parts, term, strict=True)) for term in terms]
     p = sum(sizes)
     # Norm and index of n runs have a scatter of 1/√n times that of a single run.
-    of_terms = np.repeat([_OF_SMALL if v in ("plus", "cross") or e == "bins" else 1.0 for _, e, v in terms], sizes)
+    of_terms = np.repeat([_WEIGHT_OF_SMALL if v in ("plus", "cross") or e == "bins" else 1.0 for _, e, v in terms], sizes)
     sizes += [len(n_runs)] * len(design.of_norms)
     weight = np.concatenate([of_terms, *[n_runs] * len(design.of_norms)])
     ends = np.cumsum(sizes)

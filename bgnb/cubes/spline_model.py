@@ -123,7 +123,17 @@ class SplineModel:
 
     @one_blas_thread()
     def count_covariance(self, alt_pnt: float, az_pnt: float) -> Floats:
-        """Compute the statistical covariance of the logarithm of the counts in the field of view, shape (energy, energy)."""
+        """Compute the statistical covariance of the logarithm of the counts in the field of view, between energy bins.
+
+        Parameters
+        ----------
+        alt_pnt, az_pnt : float
+            Altitude and azimuth, deg.
+
+        Returns
+        -------
+        ndarray, shape (energy, energy)
+        """
         rate = self.rate_at(alt_pnt, az_pnt).quantity * self.axes.solid_angle
         weights = rate.value.reshape(self.axes.shape[0], -1)
         weights = weights / weights.sum(axis=1, keepdims=True)

@@ -106,8 +106,8 @@ class _SplineCurves:
         self._zeniths = np.linspace(90 - high, 90 - low, _ZENITHS)
         # Range of zenith angles, and measured energy bins, of each run.
         self._measured = [
-            (90 - high, 90 - low, measured_planes(threshold, limit, spline.axes))
-            for low, high, threshold, limit in measurements
+            (90 - highest, 90 - lowest, measured_planes(threshold, limit, spline.axes))
+            for lowest, highest, threshold, limit in measurements
         ]
         #: Rates for an azimuth, shape (zenith, energy, dety, detx).
         self._rates = lru_cache(4)(

@@ -114,10 +114,21 @@ class Grid:
         return CubeAxes(self.axes.energy, finer(self.axes.dety), finer(self.axes.detx))
 
     def used(self, covered: CubeAxes, first_bin: int, stop_bin: int | None = None) -> NDArray[np.bool_]:
-        """Select the bins to compare, shape (energy, dety, detx).
+        """Select the bins to compare.
 
-        They lie within the maximum offset, entirely on the axes of the model, and from ``first_bin``, the first energy bin
-        above the threshold of the run, up to ``stop_bin``, the first not entirely below its energy limit.
+        Parameters
+        ----------
+        covered : `CubeAxes`
+            Axes of the model.
+        first_bin : int
+            First energy bin above the threshold of the run.
+        stop_bin : int, optional
+            First energy bin that is not entirely below the energy limit of the run, if there is a limit.
+
+        Returns
+        -------
+        ndarray of bool, shape (energy, dety, detx)
+            True for bins within the maximum offset, entirely on the axes of the model, above the threshold and below the limit.
         """
         used = self.axes.bins_on(covered) & (self.offset <= self.offset_max)
         used[:first_bin] = used[self.axes.shape[0] if stop_bin is None else stop_bin :] = False
