@@ -24,17 +24,26 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bgnb._util.arrays import Floats, Ints
 from bgnb._util.checks import check_type
 from bgnb._util.errors import BgnbError
 from bgnb._util.threads import one_blas_thread
-from bgnb.cubes.camera import inside_camera, within_outermost
+from bgnb.cubes.camera import CameraEdge, inside_camera, within_outermost
 from bgnb.cubes.cells import Cell
-from bgnb.cubes.spline_basis import Parts, centred, energy_parts, pointing_parts, view_parts, zenith_range_of
+from bgnb.cubes.spline_basis import (
+    HALF,
+    Parts,
+    breaks_of_r2,
+    centred,
+    energy_parts,
+    pointing_parts,
+    view_parts,
+    zenith_range_of,
+)
 from bgnb.cubes.spline_design import Design, Term, expected_counts, fisher_information, observed_counts, project, solve
 from bgnb.cubes.spline_model import SplineModel
+from bgnb.cubes.stack import Stack, add_stacks
 from bgnb.observations.event_list import MICROSECONDS
 
 #: Bases in pointing, energy and field of view of every term;
@@ -150,41 +159,41 @@ def fit_spline(cells: Sequence[Cell], terms: Sequence[Term] | None = None) -> Sp
     if terms is None:
         n_tels = [run.n_tels or 0 for cell in cells for run in cell.stack.runs]
         terms = TERMS + QUADRUPOLES * (min(n_tels, default=0) < ROUND_FROM)
-    axes = cells[0].stack.axes
-    total = np.zeros(axes.shape, dtype=np.int64)
-    for cell in cells:
-        total += cell.stack.counts
-    observed = total.sum(axis=0).astype(float)
-    used = np.ones(observed.shape)
+    camera, edge = _find_camera(add_stacks(((0, cell.stack) for cell in cells), pieces=True)[0])
+    model, _ = _fit(cells, tuple(terms), camera)
+    return replace(model, edge=edge)
+
+
+def _find_camera(stack: Stack) -> tuple[Floats, CameraEdge | None]:
+    """Find the edge of the camera, and the part of each pixel that is inside, by fits that are too stiff to follow an edge."""
+    observed = stack.counts.sum(axis=0).astype(float)
+    cells, used = [Cell(90.0, 0.0, stack)], np.ones(observed.shape)
     try:
-        model, expected = _fit(cells, tuple(terms), used, total)
+        _, expected = _fit(cells, RADIAL_TERMS, used, stiff=True)
     except BgnbError as error:  # the fit does not converge if it has to follow a sharp edge
-        used = within_outermost(observed, axes)
+        used = within_outermost(observed, stack.axes)
         if error.code != "not-converged" or np.all(used == 1) or not (observed * used).any():
             raise
-        model, expected = _fit(cells, tuple(terms), used, total)
-    for _ in range(_MAX_EDGES):
-        camera, edge = inside_camera(observed, expected, axes)
-        inside = np.where(camera == 1, 1.0, 0.0)
-        if np.array_equal(inside, used):
+        _, expected = _fit(cells, RADIAL_TERMS, used, stiff=True)
+    camera, edge = inside_camera(observed, expected, stack.axes)
+    for _ in range(_MAX_EDGES * (edge is not None)):
+        before = camera
+        _, expected = _fit(cells, RADIAL_TERMS, before)
+        camera, edge = inside_camera(observed, expected, stack.axes)
+        if np.array_equal(camera, before):
             break
-        used = inside
-        model, expected = _fit(cells, tuple(terms), used, total)
-    return replace(model, camera=camera, edge=edge)
+    return camera, edge
 
 
-def _fit(
-    cells: Sequence[Cell], terms: tuple[Term, ...], inside: Floats, total: NDArray[np.int64]
-) -> tuple[SplineModel, Floats]:
-    """Fit the rate in pixels with ``inside`` = 1; return the model and the counts that it predicts in all, (dety, detx).
-
-    ``total`` are the counts of all cells.
-    """
+def _fit(cells: Sequence[Cell], terms: tuple[Term, ...], camera: Floats, *, stiff: bool = False) -> tuple[SplineModel, Floats]:
+    """Fit the rate in pixels at least half inside; return it and the counts that it predicts in all pixels, (dety, detx)."""
+    inside = np.where(camera >= HALF, 1.0, 0.0)
+    total = np.sum([cell.stack.counts for cell in cells], axis=0)
     axes, (norm_of_cell, n_runs) = cells[0].stack.axes, _norms(cells)
     several = len(n_runs) > 1
-    zenith_range, raw = _parts_of(cells)
+    zenith_range, raw = _parts_of(cells, view_parts(axes, None if stiff else breaks_of_r2(axes, total, camera)))
     full_volume = np.broadcast_to(axes.bin_volume.to_value("MeV sr") / MICROSECONDS, axes.shape).reshape(axes.shape[0], -1)
-    volume, counts = full_volume * inside.ravel(), total * inside
+    volume, counts = full_volume * (camera * inside).ravel(), total * inside
     sums = (
         np.array([(cell.stack.counts * inside).sum() for cell in cells]),
         counts.sum(axis=(1, 2)),
@@ -266,7 +275,7 @@ def _fit(
         degrees_of_freedom=freedom[: len(terms)],
         scatter=scatter,
         tilt=tilt * 2 / float(np.log(axes.energy[-1] / axes.energy[0])),
-        camera=np.ones(inside.shape),
+        camera=camera,
     )
     return model, predicted.reshape(inside.shape)
 
@@ -285,7 +294,7 @@ def _not_converged(what: str, cells: Sequence[Cell], inside: Floats) -> BgnbErro
     return BgnbError("not-converged", f"{what}; {advice}")
 
 
-def _parts_of(cells: Sequence[Cell]) -> tuple[tuple[float, float], tuple[Parts, Parts, Parts]]:
+def _parts_of(cells: Sequence[Cell], view: Parts) -> tuple[tuple[float, float], tuple[Parts, Parts, Parts]]:
     """Return the range of the cosine of the zenith angle of cells, and the basis in pointing, energy and field of view."""
     pointings = [np.array([[cell.alt_pnt, cell.az_pnt, 1.0]]) if cell.pointings is None else cell.pointings for cell in cells]
     alt_pnt, az_pnt, share = np.concatenate(pointings).T
@@ -293,8 +302,7 @@ def _parts_of(cells: Sequence[Cell]) -> tuple[tuple[float, float], tuple[Parts, 
     first = np.cumsum([0, *map(len, pointings)])[:-1]
     of_runs = pointing_parts(alt_pnt, az_pnt, zenith_range)
     of_cells = {name: np.add.reduceat(part * share[:, None], first) for name, part in of_runs.items()}
-    axes = cells[0].stack.axes
-    return zenith_range, (of_cells, energy_parts(axes), view_parts(axes))
+    return zenith_range, (of_cells, energy_parts(cells[0].stack.axes), view)
 
 
 def _norms(cells: Sequence[Cell]) -> tuple[Ints, Floats]:

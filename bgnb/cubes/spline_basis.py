@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bgnb._util.arrays import Floats
 from bgnb.cubes.cube import CubeAxes
@@ -12,9 +13,13 @@ from bgnb.cubes.cube import CubeAxes
 #: Matrices by name: "1" for the constant, a quantity for the line, a quantity with "~" for the penalised part.
 Parts = Mapping[str, Floats]
 
+#: Part of a pixel that must be inside the camera for the spline to be fitted to its counts.
+HALF = 0.5
 _SEGMENTS = {"energy": 8, "r2": 8, "zenith": 3, "xy": 4}
 # Minimum range of the spline in the cosine of the zenith angle.
 _ZENITH_RANGE = 0.05
+# Fraction of the counts within the equal segments of the square of the offset.
+_NEAR = 0.9
 
 
 def zenith_range_of(alt_pnt: Floats) -> tuple[float, float]:
@@ -48,13 +53,34 @@ def energy_parts(axes: CubeAxes) -> dict[str, Floats]:
     return _spline_parts("energy", (edges[:-1] + edges[1:]) / 2, edges[0], edges[-1]) | {"bins": np.eye(len(edges) - 1)}
 
 
-def view_parts(axes: CubeAxes) -> dict[str, Floats]:
-    """Evaluate the bases in the square of the offset, in DETX and DETY, and the two quadrupoles, of all pixels."""
+def breaks_of_r2(axes: CubeAxes, counts: NDArray[np.int64], camera: Floats) -> Floats:
+    """Compute the limits of the segments of the spline in the square of the offset, deg².
+
+    They reach the farthest pixel that is fitted. The segments are equal where most of the counts are, and have equal ratios
+    outside, so that they resolve the counts, however far the axes reach.
+    """
+    y, x = axes.dety_centers.value[:, None], axes.detx_centers.value
+    fitted = camera >= HALF
+    r2, events = (x**2 + y**2)[fitted], counts.sum(axis=0)[fitted]
+    farthest, order = r2.max() or 1.0, np.argsort(r2)  # zero for a single pixel at the centre
+    inner = np.cumsum(events[order])
+    near = max(r2[order][np.searchsorted(inner, _NEAR * inner[-1])], farthest / 100)
+    limits = np.linspace(0, 1 + np.log(farthest / near), _SEGMENTS["r2"] + 1)
+    return np.asarray(near * np.minimum(limits, 1) * np.exp(np.maximum(limits - 1, 0)))
+
+
+def view_parts(axes: CubeAxes, breaks: Floats | None = None) -> dict[str, Floats]:
+    """Evaluate the bases in the square of the offset, in DETX and DETY, and the two quadrupoles, of all pixels.
+
+    Segments of the square of the offset have the limits ``breaks``, beyond which its functions are constant, or divide all
+    pixels equally.
+    """
     detx, dety = axes.detx_centers.value, axes.dety_centers.value
     pixels = np.meshgrid(dety, detx, indexing="ij")
     y, x = (values.ravel() for values in pixels)
-    farthest = float((x**2 + y**2).max()) or 1.0  # zero for a single pixel at the centre
-    parts = _spline_parts("r2", x**2 + y**2, 0.0, farthest)
+    farthest = float((x**2 + y**2).max() if breaks is None else breaks[-1]) or 1.0
+    r2 = np.minimum(x**2 + y**2, farthest)
+    parts = _spline_parts("r2", r2, 0.0, farthest, None if breaks is None else breaks / farthest)
     ranges = [(axes.detx, x), (axes.dety, y)]
     lines = []
     for edges, values in ranges:
@@ -67,22 +93,30 @@ def view_parts(axes: CubeAxes) -> dict[str, Floats]:
     return parts
 
 
-def _spline_parts(name: str, values: Floats, low: float, high: float) -> dict[str, Floats]:
-    """Evaluate a constant, a line from −1 to 1, and the penalised part of a cubic spline with equal segments."""
-    segments = _SEGMENTS[name]
+def _spline_parts(name: str, values: Floats, low: float, high: float, breaks: Floats | None = None) -> dict[str, Floats]:
+    """Evaluate a constant, a line from −1 to 1, and the penalised part of a cubic spline.
+
+    Its segments are equal, or end at ``breaks``, from 0 to 1. The penalty is on the differences of slopes between neighbours.
+    """
+    breaks = np.linspace(0, 1, _SEGMENTS[name] + 1) if breaks is None else breaks
+    steps = np.arange(1, 4)
+    knots = np.concatenate(
+        [breaks[0] - steps[::-1] * (breaks[1] - breaks[0]), breaks, breaks[-1] + steps * (breaks[-1] - breaks[-2])]
+    )
     position = (values - low) / (high - low)
-    basis = _cubic_splines(np.clip(position, 0, 1 - 1e-12), segments)
-    differences = np.diff(np.eye(basis.shape[1]), 2, axis=0)
+    basis = _cubic_splines(np.clip(position, 0, 1 - 1e-12), knots)
+    centers = (knots[1:-3] + knots[2:-2] + knots[3:-1]) / 3  # coefficients on a line at these are a line
+    slopes = np.diff(np.eye(len(centers)), axis=0) / np.diff(centers)[:, None]
+    differences = np.diff(slopes, axis=0) * ((centers[2:] - centers[:-2]) / 2)[:, None]
     wiggly = basis @ differences.T @ np.linalg.inv(differences @ differences.T)
     return {"1": np.ones((len(values), 1)), name: 2 * position[:, None] - 1, f"{name}~": wiggly}
 
 
-def _cubic_splines(position: Floats, segments: int) -> Floats:
-    """Evaluate the cubic B-splines of equal segments from 0 to 1, by the recursion of de Boor.
+def _cubic_splines(position: Floats, knots: Floats) -> Floats:
+    """Evaluate the cubic B-splines from 0 to 1 for these knots, by the recursion of de Boor.
 
     The same as ``BSpline.design_matrix`` of SciPy, whose import takes longer than most fits.
     """
-    knots = np.arange(-3, segments + 4) / segments
     first = np.searchsorted(knots, position, side="right") - 1
     splines = [np.ones(len(position))]  # those that are not zero
     for degree in (1, 2, 3):
@@ -93,7 +127,7 @@ def _cubic_splines(position: Floats, segments: int) -> Floats:
             higher[number - 1] += share * (end - position)
             higher[number] += share * (position - start)
         splines = higher
-    basis = np.zeros((len(position), segments + 3))
+    basis = np.zeros((len(position), len(knots) - 4))
     np.put_along_axis(basis, first[:, None] + np.arange(-3, 1), np.stack(splines, axis=1), axis=1)
     return basis
 

@@ -16,7 +16,7 @@ from bgnb._util.checks import checked_pointing
 from bgnb._util.threads import one_blas_thread
 from bgnb.cubes.camera import CameraEdge
 from bgnb.cubes.cube import FLOOR, RATE_UNIT, Cube, CubeAxes
-from bgnb.cubes.spline_basis import Parts, centred, energy_parts, pointing_parts, view_parts
+from bgnb.cubes.spline_basis import Parts, breaks_of_r2, centred, energy_parts, pointing_parts, view_parts
 from bgnb.cubes.spline_design import Term
 from bgnb.observations.coordinates import FovAlign
 
@@ -161,7 +161,9 @@ class SplineModel:
     @cached_property
     def _axes_parts(self) -> tuple[Parts, Parts]:
         """Basis in energy and field of view, which all pointings have in common."""
-        return centred(energy_parts(self.axes), self.means), centred(view_parts(self.axes), self.means)
+        return centred(energy_parts(self.axes), self.means), centred(
+            view_parts(self.axes, breaks_of_r2(self.axes, self.counts, self.camera)), self.means
+        )
 
 
 def _linear_predictor(coefficients: Floats, parts: tuple[Parts, Parts, Parts], terms: Sequence[Term]) -> Floats:

@@ -12,7 +12,7 @@ from astropy.table import Table
 from bgnb._util.arrays import Floats
 from bgnb._util.checks import check_type
 from bgnb._util.errors import DataError
-from bgnb.cubes.spline_basis import energy_parts, pointing_parts, view_parts
+from bgnb.cubes.spline_basis import HALF, energy_parts, pointing_parts, view_parts
 from bgnb.cubes.spline_model import SplineModel
 from bgnb.files.background_tables import (
     cube_hdu,
@@ -109,6 +109,8 @@ def read_spline(path: str | Path) -> SplineModel:
         if "CAMERA" in hdus:
             check_hdus(hdus, path, "spline", (), ["CAMERA"])
             camera = _finite(hdus["CAMERA"].data, "CAMERA", path, axes.shape[1:])
+            if not (camera >= HALF).any():
+                raise DataError("bad-column", f"{path}, HDU CAMERA: no pixel is inside")
         coefficients = _finite(numbers(hdus["COEFFICIENTS"], path, "COEFFICIENT"), "COEFFICIENTS", path)
         spline = SplineModel(
             axes=axes,
