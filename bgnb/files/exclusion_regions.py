@@ -37,6 +37,7 @@ _VERTICES = 360
 _COMMENTS = re.compile(r"(?m)^[^\S\n]*#(?! (?:text|composite)\().*")
 # Keywords of the coordinates of an image.
 _WCS_NUMBERS = re.compile(r"(CRVAL|CRPIX|CDELT|CROTA)[12]|(CD|PC)[12]_[12]|PV[12]_\d+|LONPOLE|LATPOLE")
+_AXES_MAX = 32
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _NOT_INCLUDED = re.compile(r"\binclude\s*=\s*0")
 # Longitudes in DS9 and in CRTF that are above 360 deg.
@@ -326,6 +327,11 @@ def _from_image(data: Any, header: fits.Header, where: str) -> SourceMask:
         raise BgnbError("bad-region", f"{where}: has pixels that are not finite; use 0 for excluded pixels and 1 for others")
     if wrong := [name for name in header if _WCS_NUMBERS.fullmatch(name) and isinstance(header[name], str | bool)]:
         raise BgnbError("bad-region", f"{where}: {wrong[0]} must be a number")  # others are taken for the default
+    # Astropy allocates the square of these numbers.
+    if any(f"{name}_ORDER" in header for name in ("A", "B", "AP", "BP")):
+        raise _distorted(where)
+    if many := [name for name in header if name.startswith("WCSAXES") and header[name] not in range(_AXES_MAX + 1)]:
+        raise BgnbError("bad-region", f"{where}: {many[0]} must be an integer of at most {_AXES_MAX}")
     with ignored_warnings(FITSFixedWarning):
         wcs = WCS(header)
     if not wcs.has_celestial:
@@ -343,7 +349,11 @@ def _from_image(data: Any, header: fits.Header, where: str) -> SourceMask:
 
 def _check_distortions(wcs: WCS, where: str) -> None:
     if any(each is not None for each in (wcs.sip, wcs.cpdis1, wcs.cpdis2, wcs.det2im1, wcs.det2im2)):
-        raise BgnbError("bad-region", f"{where}: its coordinates have a distortion, such as SIP; resample the image without it")
+        raise _distorted(where)
+
+
+def _distorted(where: str) -> BgnbError:
+    return BgnbError("bad-region", f"{where}: its coordinates have a distortion, such as SIP; resample the image without it")
 
 
 def _from_table(table: Table, where: str) -> SourceMask:

@@ -22,6 +22,10 @@ AGAIN = "; copy it again from an intact source"
 # Maximum number of axes (FITS 4.0, section 4.4.1.1).
 _MAX_NAXIS = 999
 _MAX_BLOCKS = 1000  # 36 000 cards
+# Maximum number of HDUs, for each of which Astropy takes half a millisecond.
+_MAX_HDUS = 1000
+# Maximum number of columns (FITS 4.0, section 7.3.1), of which Astropy makes lists.
+_MAX_FIELDS = 999
 _QUOTED = re.compile(r"\s*'((?:[^']|'')*)'\s*(?:/\s*(.*))?$")
 
 
@@ -153,6 +157,8 @@ def read_header(stream: BinaryIO | GzipReader, path: Path, number: int) -> Heade
     blocks: list[bytes] = []
     notes = []
     key = ""
+    if number > _MAX_HDUS:
+        raise DataError("too-large", f"{path}: has more than {_MAX_HDUS} HDUs, the maximum")
     while len(blocks) < _MAX_BLOCKS:
         block = stream.read(BLOCK)
         if not blocks and number == 0 and not block.startswith(b"SIMPLE  ="):
@@ -171,10 +177,15 @@ def read_header(stream: BinaryIO | GzipReader, path: Path, number: int) -> Heade
         for position in range(0, BLOCK, CARD):
             card = text[position : position + CARD]
             if card[8:10] == "= ":
-                key, value = card[:8].rstrip(), card[10:]
+                key, value = card[:8].rstrip().upper(), card[10:]  # as Astropy reads it
             elif card.startswith("END     "):
                 cards |= {name: _join_continued(cards[name], more) for name, more in continued.items()}
-                return Header(path=path, hdu=number, cards=cards, content=b"".join(blocks), notes=tuple(dict.fromkeys(notes)))
+                header = Header(path=path, hdu=number, cards=cards, content=b"".join(blocks), notes=tuple(dict.fromkeys(notes)))
+                if header.size("TFIELDS", 0) > _MAX_FIELDS:
+                    raise header.error(
+                        "bad-keyword", f"keyword TFIELDS must be at most {_MAX_FIELDS}, got {header.get('TFIELDS')}"
+                    )
+                return header
             elif card.startswith("HIERARCH ") and "=" in card:
                 key, value = card[9:].split("=", 1)
                 key = key.strip().upper()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import re
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Collection
 from io import BytesIO, StringIO
@@ -25,7 +24,6 @@ from bgnb._util.threads import ignored_warnings
 from bgnb.observations.fits_table import read_content
 from bgnb.observations.text_tables import SEVERAL_TABLES, check_equinox, check_text_table
 
-_MANY_FIELDS = re.compile(rb"TFIELDS = {1,20}[1-9]\d{3}")
 # Names of the formats in Astropy, of those whose size is limited.
 _FORMATS = ("fits", "votable", "ascii.ecsv", "ascii.csv")
 # Columns of text, in which CSV may contain names such as 007 or 2004.10.
@@ -158,14 +156,11 @@ def check_frame(table: Table) -> None:
 def _read(path: Path) -> bytes:
     """Read and decompress a file, in FITS or as text."""
     try:
-        content = read_content(path, verify=False).getvalue()
+        return read_content(path, verify=False).getvalue()
     except DataError as error:
         if error.code not in ("not-fits", "empty-file"):
             raise
         return _read_text(path)
-    if _MANY_FIELDS.search(content):  # of which Astropy would make a list
-        raise ValueError("TFIELDS exceeds 999, the maximum in FITS")
-    return content
 
 
 def _read_text(path: Path) -> bytes:

@@ -28,7 +28,18 @@ _ARRAYS_MAX = 100
 # Maximum size of the header of an ECSV file, bytes: Astropy takes a minute for a few MiB.
 _HEADER_MAX = 1 << 18
 
-# Maximum number of lines, for which Astropy takes half a minute.
+# Memory of a value in a stream of a VOTable, bytes; eight bits are one.
+_IN_STREAM = {
+    "unicodeChar": 2,
+    "short": 2,
+    "int": 4,
+    "float": 4,
+    "long": 8,
+    "double": 8,
+    "floatComplex": 8,
+    "doubleComplex": 16,
+}
+# Maximum number of lines or rows, for which Astropy takes half a minute.
 _LINES_MAX = 1_000_000
 
 #: Why a file is refused of which Astropy would read the first table only, or none.
@@ -110,19 +121,22 @@ def _check_votable(content: bytes) -> None:
 
     Positions must refer to the equinox J2000, as for `check_frame`: Astropy does not return the frame.
     """
-    width = stated = rows = n_elements = n_tables = 0
+    width = in_stream = letters = stated = rows = n_elements = n_tables = 0
     names: list[str] = []
     frames: dict[str, dict[str, str]] = {}
     frame_of: dict[str, str] = {}
+    is_stream = False
 
     def check(name: str, attributes: dict[str, str]) -> None:
-        nonlocal width, stated, rows, n_elements, n_tables
+        nonlocal width, in_stream, stated, rows, n_elements, n_tables, is_stream
         name = name.rpartition(":")[2].upper()
         if name == "STREAM" and "href" in attributes:
             raise ValueError(f"its data are at {attributes['href']}, which is not read; give a table that contains them")
         if name in ("FIELD", "PARAM"):
             width += _size_of_array(attributes)
+        is_stream = name == "STREAM"
         if name == "FIELD":
+            in_stream += _size_in_stream(attributes)
             names.append(attributes.get("ID") or attributes.get("name", ""))  # as Astropy names columns
             frame_of[names[-1].upper()] = attributes.get("ref", "")
         elif name == "COOSYS":
@@ -133,13 +147,21 @@ def _check_votable(content: bytes) -> None:
             _check_names(names)
             names.clear()
         rows += name == "TR"
+        if rows > _LINES_MAX:
+            raise ValueError(f"it has more than {_LINES_MAX:,} rows, the maximum")
         n_elements += name not in ("TR", "TD")
         _check_size(width * max(stated, rows, 1))
         if n_elements > _ELEMENTS_MAX:
             raise ValueError(f"it has more than {_ELEMENTS_MAX} elements that are not rows or cells, the maximum")
 
+    def count(text: str) -> None:
+        nonlocal letters
+        letters += len(text) * is_stream
+        if letters > _LINES_MAX * in_stream * 4 / 3:  # base64
+            raise ValueError(f"its stream has more than {_LINES_MAX:,} rows, the maximum")
+
     parser = expat.ParserCreate()
-    parser.StartElementHandler = check
+    parser.StartElementHandler, parser.CharacterDataHandler = check, count
     parser.Parse(content, True)
     _check_names(names)
     if n_tables > 1:
@@ -188,6 +210,15 @@ def _size_of_array(field: dict[str, str]) -> int:
     if "*" in size and not of_letters:
         return 0
     return math.prod(map(int, re.findall(r"[0-9]+", size))) * (_LETTER if of_letters else _ELEMENT)
+
+
+def _size_in_stream(field: dict[str, str]) -> int:
+    """Return the minimum number of bytes of a value of a field in the binary stream of a VOTable."""
+    size, kind = field.get("arraysize", "1"), field.get("datatype", "")
+    if "*" in size:
+        return 4  # the number of its elements
+    n = math.prod(map(int, re.findall(r"[0-9]+", size)))
+    return -(-n // 8) if kind == "bit" else n * _IN_STREAM.get(kind, 1)
 
 
 def _header_of_ecsv(header: list[str]) -> dict[str, Any]:

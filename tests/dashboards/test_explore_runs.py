@@ -1,6 +1,7 @@
 """Dashboard of runs."""
 
 import csv
+import gzip
 import json
 import re
 import shutil
@@ -310,6 +311,17 @@ def test_damaged_table_of_runs(runs, tmp_path, values):
     else:
         table["EVENT_COUNT"] = [values] * len(table)
     table.write(path, overwrite=True)
+    with raises("not-a-model", path.name, "damaged"):
+        explore_runs(tmp_path / "models")
+
+
+def test_damaged_header_of_runs(runs, tmp_path):
+    """A format of a column that FITS does not have, for which Astropy raises an error of its own, is damage."""
+    shutil.copytree(runs[0] / "models", tmp_path / "models")
+    path = tmp_path / "models" / "bg_observation_table_grouped.fits.gz"
+    content, stated = gzip.decompress(path.read_bytes()), b"TFORM2  = '"
+    start = content.index(stated) + len(stated)
+    path.write_bytes(gzip.compress(content[:start] + b"?" + content[start + 1 :]))
     with raises("not-a-model", path.name, "damaged"):
         explore_runs(tmp_path / "models")
 

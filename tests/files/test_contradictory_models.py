@@ -274,7 +274,7 @@ SPLINES = {
     "zenith": ("bad-keyword", "COSZ_MIN", keyword(0, "COSZ_MIN", 0.999999)),
     "equal zenith": ("bad-keyword", "COSZ_MIN", lambda hdus: [keyword(0, f"COSZ_{end}", 0.9)(hdus) for end in ("MIN", "MAX")]),
     "no frame": ("missing-keyword", "FOVALIGN", keyword(0, "FOVALIGN", None)),
-    "no pixels": ("bad-column", "no pixel", lambda hdus: hdus.append(fits.ImageHDU(np.full((10, 10), 0.4), name="CAMERA"))),
+    "no pixels": ("bad-column", "no pixel", lambda hdus: hdus["CAMERA"].data.fill(0.4)),
     "two tables": ("ambiguous-hdu", "TERMS", lambda hdus: hdus.append(hdus["TERMS"].copy())),
     "other runs": ("groups-mismatch", "other runs", values("COUNTS", "COUNTS", 0)),
     "other axes": (

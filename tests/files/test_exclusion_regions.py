@@ -335,6 +335,8 @@ def test_wrong_images_are_refused(tmp_path):
         (np.zeros((12, 20)), {"CRVAL1": "83.63"}, ["CRVAL1 must be a number"]),
         (np.zeros((12, 20)), {"CRVAL1": True}, ["CRVAL1 must be a number"]),
         (np.zeros((12, 20)), {**sip, "CTYPE1": "RA---TAN-SIP", "CTYPE2": "DEC--TAN-SIP"}, ["distortion"]),
+        (np.zeros((12, 20)), {"AP_ORDER": 60_000, "CTYPE1": "RA---TAN-SIP", "CTYPE2": "DEC--TAN-SIP"}, ["distortion"]),
+        (np.zeros((12, 20)), {"WCSAXES": 30_000}, ["WCSAXES must be"]),
     ):
         with raises("bad-region", "a.fits", "HDU MASK", *words):
             read_exclusions([sky_image(tmp_path / "a.fits", data, **keywords)])

@@ -10,7 +10,7 @@ from astropy.io import fits
 
 from bgnb._util.errors import DataError
 from bgnb.observations import fits_table
-from bgnb.observations.fits_table import read_headers, read_table, read_tables
+from bgnb.observations.fits_table import read_content, read_headers, read_table, read_tables
 from bgnb.observations.gadf_keywords import column_in
 from tests.helpers.errors import raises
 from tests.helpers.time_limit import time_limit
@@ -165,6 +165,27 @@ def test_axes_beyond_the_standard(tmp_path):
     (tmp_path / "axes.fits").write_bytes(content[:start] + stated[:-4] + b"1000" + content[start + len(stated) :])
     with raises("bad-keyword", "NAXIS must be at most 999, got 1000"):
         read_table(tmp_path / "axes.fits", "EVENTS")
+
+
+@pytest.mark.parametrize("keyword", [b"TFIELDS", b"tfields"])
+def test_columns_beyond_the_standard(tmp_path, keyword):
+    """More columns than FITS allows are refused, of which Astropy makes lists, also in a file that Astropy reads."""
+    path = tmp_path / "t.fits"
+    fits.BinTableHDU.from_columns([fits.Column("ENERGY", "E", array=np.ones(3))]).writeto(path)
+    stated = b"TFIELDS =                    1"
+    path.write_bytes(path.read_bytes().replace(stated, keyword + b" =           2147483647"))
+    with time_limit(), raises("bad-keyword", path, "TFIELDS must be at most 999"):
+        read_content(path)
+
+
+def test_files_of_very_many_hdus(tmp_path):
+    """A small compressed file of hundreds of thousands of empty HDUs is refused."""
+    path = tmp_path / "t.fits.gz"
+    fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU()]).writeto(path)
+    content = gzip.decompress(path.read_bytes())
+    path.write_bytes(gzip.compress(content + 1000 * content[2880:]))
+    with time_limit(), raises("too-large", path, "1000 HDUs"):
+        read_content(path)
 
 
 def test_damaged_numbers_give_no_warnings(tmp_path):

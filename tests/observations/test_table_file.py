@@ -15,6 +15,7 @@ from astropy.time import Time
 import bgnb
 from bgnb.observations.table_file import read_table_file
 from tests.helpers.errors import raises
+from tests.helpers.time_limit import time_limit
 
 _VOTABLE = """<?xml version="1.0"?>
 <VOTABLE version="1.3" xmlns="http://www.ivoa.net/xml/VOTable/v1.3"><RESOURCE><TABLE>
@@ -170,6 +171,29 @@ def test_arrays_of_a_votable_have_a_maximum_size(tmp_path, declared):
     path = tmp_path / "sources.vot"
     path.write_text(table.replace("<DATA>", f'<FIELD name="V" {declared}/><DATA>'))
     with raises("bad-catalog", path, "larger than"):
+        bgnb.read_catalog(path)
+
+
+@pytest.mark.parametrize(
+    ("fields", "data"),
+    [
+        ('<FIELD name="N" datatype="char" arraysize="0"/>', "<BINARY><STREAM encoding='base64'>AAAA</STREAM></BINARY>"),
+        ('<FIELD name="N" datatype="short"/>', f"<BINARY2><STREAM encoding='base64'>{80 * 'AAAA'}</STREAM></BINARY2>"),
+        (
+            '<FIELD name="N" datatype="bit" arraysize="8"/>',
+            f"<BINARY><STREAM encoding='base64'>{40 * 'AAAA'}</STREAM></BINARY>",
+        ),
+        ('<FIELD name="N" datatype="int"/>', f"<TABLEDATA>{101 * '<TR/>'}</TABLEDATA>"),
+    ],
+    ids=["empty rows", "BINARY2", "bits", "TABLEDATA"],
+)
+def test_a_votable_has_a_maximum_number_of_rows(tmp_path, monkeypatch, fields, data):
+    """Of rows without bytes Astropy reads a stream without end."""
+    monkeypatch.setattr("bgnb.observations.text_tables._LINES_MAX", 100)
+    path = tmp_path / "sources.vot"
+    head, tail = _VOTABLE.partition("<FIELD")[0], "</DATA></TABLE></RESOURCE></VOTABLE>"
+    path.write_text(f"{head}{fields}<DATA>{data}{tail}")
+    with time_limit(), raises("bad-catalog", path, "100 rows"):
         bgnb.read_catalog(path)
 
 
