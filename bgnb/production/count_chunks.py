@@ -50,7 +50,7 @@ CHUNK_RUNS = 25
 class Key(NamedTuple):
     """Identifier of a sum: a group and, for methods that fit all runs at once, a norm and a cell of this norm.
 
-    The norm is a run, or the runs with similar pointing; a cell is a range of pointings of these runs.
+    The norm is a run, or the runs with similar pointing and the same measured energies; a cell is a range of pointings of them.
     """
 
     group_id: int
@@ -330,12 +330,16 @@ def count_chunk(chunk: Chunk) -> Counted:
 def _pieces(chunk: Chunk, run: RunFiles) -> list[tuple[Key, EventList]]:
     """Read a run, and divide it into pieces by the sums to which they contribute."""
     parts = read_pieces(run)
-    _require_measured_planes(parts[0], run, chunk.axes)
-    return [item for part in parts for item in part.split(partial(_keys, chunk, part.obs_id)).items()]
+    planes = _measured_planes(parts[0], run, chunk.axes)
+    return [item for part in parts for item in part.split(partial(_keys, chunk, part.obs_id, planes)).items()]
 
 
-def _keys(chunk: Chunk, obs_id: int, alt_pnt: Floats, az_pnt: Floats) -> list[Key]:
-    """Return the sum to which each piece of a run contributes, by its pointing."""
+def _keys(chunk: Chunk, obs_id: int, planes: slice, alt_pnt: Floats, az_pnt: Floats) -> list[Key]:
+    """Return the sum to which each piece of a run contributes, by its pointing.
+
+    Runs with other measured planes do not share a norm: if it were lower on average, as by moonlight, the spectrum would have a
+    step at their threshold.
+    """
     group_ids = chunk.groups.group_ids(alt_pnt, az_pnt).tolist()
     if chunk.cells == "none":
         return [Key(group_id) for group_id in group_ids]
@@ -343,7 +347,7 @@ def _keys(chunk: Chunk, obs_id: int, alt_pnt: Floats, az_pnt: Floats) -> list[Ke
     norm: tuple[int, ...] = (obs_id,)
     cell: dict[int, tuple[int, ...]] = {number: (number,) for number in segment.tolist()}
     if chunk.cells == "bin":
-        norm = pointing_bin(alt_pnt, az_pnt)[:2]  # eastern and western cells share it
+        norm = (*pointing_bin(alt_pnt, az_pnt)[:2], planes.start, planes.stop)  # eastern and western cells share it
         cell = {number: pointing_bin(alt_pnt[segment == number], az_pnt[segment == number]) for number in cell}
     return [
         Key(group_id) if group_id == OUTSIDE else Key(group_id, norm, cell[number])
@@ -351,11 +355,11 @@ def _keys(chunk: Chunk, obs_id: int, alt_pnt: Floats, az_pnt: Floats) -> list[Ke
     ]
 
 
-def _require_measured_planes(events: EventList, run: RunFiles, axes: CubeAxes) -> None:
-    """Refuse a run without an energy bin between its threshold and its limit: its livetime would be ignored."""
+def _measured_planes(events: EventList, run: RunFiles, axes: CubeAxes) -> slice:
+    """Return the energy bins between threshold and limit of a run, which is refused if there are none."""
     planes = measured_planes(events.energy_threshold, events.energy_limit, axes)
     if planes.start < planes.stop:
-        return
+        return planes
     limits = (("LO_THRES", events.energy_threshold), ("HI_THRES", events.energy_limit))
     stated = ", ".join(f"{keyword} = {limit:g} TeV" for keyword, limit in limits if limit is not None)
     first, last = axes.energy[[0, -1]].to_value("TeV")

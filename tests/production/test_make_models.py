@@ -310,6 +310,25 @@ def test_spline_of_summed_runs_agrees(tmp_path, monkeypatch):
     assert digests(tmp_path / "again") == digests(tmp_path / "added")
 
 
+def test_no_step_at_the_threshold_of_dim_runs(tmp_path, monkeypatch):
+    """Runs with fewer events and a higher threshold, as by moonlight, are not summed with others of the same pointing.
+
+    Otherwise the spectrum would have a step of a fifth where they start to count.
+    """
+    monkeypatch.setattr("bgnb.production.plan.SINGLE_RUNS", 2)
+    bright = [run(obs_id, 24_000, pointing=(70.0, 30.0), LIVETIME=1500.0) for obs_id in (2, 4, 6)]
+    dim = [run(obs_id, 14_000, pointing=(70.0, 30.0), LIVETIME=1500.0, threshold=1.0) for obs_id in (1, 3, 5)]
+    write_gadf(tmp_path / "in", bright + dim)
+    axes = {"energy_min": "0.1 TeV", "energy_max": "10 TeV", "n_energy": 8, "n_fov": 12}
+    models = make_models(tmp_path / "in", "GADF", select="all", **axes, progress=False).models
+    rate = models.for_pointing.rate_at(70.0, 30.0)
+    spectrum = (rate.quantity * rate.axes.bin_volume).to_value("s-1").sum(axis=(1, 2))
+    edges = rate.axes.energy.to_value("TeV")
+    per_event = spectrum / (edges[:-1] ** -1.7 - edges[1:] ** -1.7)
+    assert edges[4] == pytest.approx(1)
+    assert per_event[4:6].mean() / per_event[2:4].mean() == pytest.approx(1, abs=0.03)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["classic", "spline"])
 def test_models_of_subsets_count_once(indir, method, monkeypatch):
