@@ -32,7 +32,7 @@ from bgnb import (
 )
 from bgnb.cubes.cells import Cell
 from bgnb.cubes.cube import RATE_UNIT, Cube
-from bgnb.cubes.spline import QUADRUPOLES, TERMS, fit_spline
+from bgnb.cubes.spline import TERMS, TURNING_TERMS, fit_spline
 
 ON = ("Crab Nebula", "PKS 2155-304")
 AXES = CubeAxes.regular(n_energy=20, n_fov=30)
@@ -172,7 +172,7 @@ def main(directory: Path, seeds: int) -> None:
         "  shape the same at all zenith angles": ours([t for t in TERMS if t[0] == "1" or t[2] == "1"]),
         "  without the wiggly part in DETX and DETY": ours([t for t in TERMS if t[2] != "xy~"]),
         "  round: no DETX and DETY at all": ours([t for t in TERMS if "xy" not in t[2]]),
-        "  with the quadrupoles of few telescopes": ours((*TERMS, *QUADRUPOLES)),
+        "  with the quadrupoles of few telescopes": ours((*TERMS, *TURNING_TERMS)),
         "  without the magnetic field": ours([t for t in TERMS if t[0] != "north"]),
         "  energy and offset do not interact": ours([t for t in TERMS if not (t[1] == "energy~" and t[2] == "r2~")]),
     }

@@ -63,6 +63,7 @@ TERMS: tuple[Term, ...] = (
     ("1", "1", "xy"),
     ("1", "energy", "xy"),
     ("1", "1", "xy~"),
+    ("1", "energy", "xy~"),
     # change of norm, spectrum and shape with the zenith angle
     ("zenith", "1", "1"),
     ("zenith~", "1", "1"),
@@ -79,8 +80,9 @@ TERMS: tuple[Term, ...] = (
     ("north", "1", "1"),
     ("north", "energy", "1"),
 )
-#: Further terms for few telescopes: their baselines, seen from the pointing, elongate the acceptance.
-QUADRUPOLES: tuple[Term, ...] = (
+#: Further terms for few telescopes: their baselines, seen from the pointing, shift and elongate the acceptance.
+TURNING_TERMS: tuple[Term, ...] = (
+    ("azimuth", "1", "xy"),
     ("az_plus", "1", "plus"),
     ("az_plus", "energy", "plus"),
     ("az_plus", "energy~", "plus"),
@@ -92,7 +94,7 @@ QUADRUPOLES: tuple[Term, ...] = (
 )
 #: Number of telescopes from which on the acceptance is taken as round, on average over their baselines.
 ROUND_FROM = 3
-#: Terms for a single pointing, without the surface in DETX and DETY: a radial profile with a gradient.
+#: Terms for a single pointing, without surfaces in DETX and DETY: a radial profile with a gradient.
 RADIAL_TERMS = tuple(term for term in TERMS if term[0] == "1" and term[2] != "xy~")
 # Functions of the energy that are multiplied by the norms and the spectral indices of the runs.
 _OF_NORMS = ("1", "energy")
@@ -103,7 +105,7 @@ _LONGEST_STEP = 2.0
 # coefficients may by chance be shrunk to zero, together with its error: pulls of simulations then had a width of 1.2
 # instead of 1.00 ± 0.04 (benchmarks/spline.py). Held-out runs are predicted equally well.
 _PRIOR = (0.1, 0.0003)
-# Weight of the squared coefficients of quadrupoles and of single energy bins. The prior does not shrink the coefficients of
+# Weight of the squared coefficients of turning terms and of single energy bins. The prior does not shrink the coefficients of
 # other terms below about 0.05, which would be 5 % at the edge of the field of view, or in each energy bin.
 _WEIGHT_OF_SMALL = 100.0
 _WEAKEST, _STRONGEST = 1e-4, 1e7
@@ -128,7 +130,7 @@ def fit_spline(cells: Sequence[Cell], terms: Sequence[Term] | None = None) -> Sp
     cells : sequence of `Cell`
         Runs, pieces of runs, or sums of runs in the same bin of pointing, on the same axes.
     terms : sequence of tuple of str, optional
-        The terms; the first three have to be those of `TERMS`. By default those, and `QUADRUPOLES` if a run has fewer than
+        The terms; the first three have to be those of `TERMS`. By default those, and `TURNING_TERMS` if a run has fewer than
         `ROUND_FROM` telescopes, or does not state their number.
 
     Returns
@@ -158,7 +160,7 @@ def fit_spline(cells: Sequence[Cell], terms: Sequence[Term] | None = None) -> Sp
     _check_cells(cells)
     if terms is None:
         n_tels = [run.n_tels or 0 for cell in cells for run in cell.stack.runs]
-        terms = TERMS + QUADRUPOLES * (min(n_tels, default=0) < ROUND_FROM)
+        terms = TERMS + TURNING_TERMS * (min(n_tels, default=0) < ROUND_FROM)
     camera, edge = _find_camera(add_stacks(((0, cell.stack) for cell in cells), pieces=True)[0])
     model, _ = _fit(cells, tuple(terms), camera)
     return replace(model, edge=edge)
@@ -211,7 +213,7 @@ def _fit(cells: Sequence[Cell], terms: tuple[Term, ...], camera: Floats, *, stif
     sizes = [math.prod(part[name].shape[1] for part, name in zip(parts, term, strict=True)) for term in terms]
     p = sum(sizes)
     # Norm and index of n runs have a scatter of 1/√n times that of a single run.
-    of_terms = np.repeat([_WEIGHT_OF_SMALL if v in ("plus", "cross") or e == "bins" else 1.0 for _, e, v in terms], sizes)
+    of_terms = np.repeat([_WEIGHT_OF_SMALL if term in TURNING_TERMS or term[1] == "bins" else 1.0 for term in terms], sizes)
     sizes += [len(n_runs)] * len(design.of_norms)
     weight = np.concatenate([of_terms, *[n_runs] * len(design.of_norms)])
     ends = np.cumsum(sizes)

@@ -44,7 +44,9 @@ def pointing_parts(alt_pnt: Floats, az_pnt: Floats, zenith_range: tuple[float, f
     north = np.sqrt(np.maximum(1 - cos_zenith**2, 0)) * np.cos(np.radians(az_pnt))
     turn = np.radians(2 * az_pnt)[:, None] + np.array([0, -np.pi / 2])  # cosine and sine
     plus, cross = ((1 + cos_zenith**2)[:, None] / 2 * np.cos(turn), cos_zenith[:, None] * np.cos(turn))
-    return parts | {"north": north[:, None], "az_plus": plus, "az_cross": cross}
+    azimuth = np.radians(az_pnt)
+    direction = np.stack([np.cos(azimuth), np.sin(azimuth)], axis=1)
+    return parts | {"north": north[:, None], "azimuth": direction, "az_plus": plus, "az_cross": cross}
 
 
 def energy_parts(axes: CubeAxes) -> dict[str, Floats]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from astropy.table import Table
-from numpy.typing import NDArray
 
 from bgnb._util.checks import check_type
 from bgnb._util.errors import BgnbError, numbered
@@ -18,11 +17,12 @@ from bgnb.cubes.method import PointingModel, find_method
 from bgnb.cubes.model import BackgroundModel
 from bgnb.cubes.model_set import MIN_COUNTS, ModelSet
 from bgnb.cubes.spline_model import SplineModel
-from bgnb.cubes.stack import Stack, add_stacks
+from bgnb.cubes.stack import add_stacks
 from bgnb.observations.coordinates import mean_pointing
 from bgnb.observations.event_selection import notes_on_condition
 from bgnb.observations.groups import OUTSIDE, merge_groups
 from bgnb.production.count_chunks import Counted
+from bgnb.production.misfit import notes_on_misfit
 from bgnb.production.plan import Plan, notes_on_selection
 from bgnb.production.report import GroupReport, Report, RunReport, explain, run_reports
 from bgnb.production.run_comparison import without_unlikely_runs
@@ -32,8 +32,6 @@ from bgnb.production.settings import ModelSettings
 WIDE = 0.1
 #: Number of runs below which a fit to all runs is called uncertain.
 FEW_RUNS = 4
-#: Differences between counts and models that are noted: relative, rms, and in standard deviations.
-MISFIT, MISFIT_SIGMA = 0.05, 10.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -115,7 +113,7 @@ def models_of_counts(plan: Plan, counted: Counted) -> Production:
     on_sources = notes_on_selection(plan.runs, used, plan.settings.selection, plan.settings.source_handling, plan.mask)
     on_groups = _notes_on_groups(reports, len(used), plan.settings)
     on_events = notes_on_condition(plan.runs.reading.events)
-    notes = (*plan.runs.notes, *on_events, *on_runs, *on_sources, *on_groups, *_notes_on_misfit(cells, fitted, models))
+    notes = (*plan.runs.notes, *on_events, *on_runs, *on_sources, *on_groups, *notes_on_misfit(cells, fitted, models))
     report = Report(in_order, tuple(reports), plan.settings.as_dict(), notes)
     if [run.obs_id for run in report.runs] != plan.runs.obs_ids:
         raise RuntimeError("the report does not name each run of the input once")  # a bug, not bad input
@@ -196,49 +194,6 @@ def _notes_on_groups(groups: Sequence[GroupReport], n_runs: int, settings: Model
         for each in groups
         if each.livetime_s < minimum
     ]
-
-
-def _notes_on_misfit(cells: Sequence[Cell], fitted: PointingModel | None, models: Sequence[GroupModel]) -> list[str]:
-    """Note that models differ from the counts that they are made of by more than these fluctuate.
-
-    Counts and expectations are summed over energy, and the latter scaled to the same total in each group, or in each cell if
-    the models depend on the pointing. The excess of χ² over its mean, per expected event, is the mean square of the relative
-    difference, weighted by the expectation. It is noted of those groups in which it is large, or of all together, which is
-    more sensitive.
-    """
-    if fitted is None:
-        images = [_image(group.model.rate, group.model.stack) for group in models]
-    else:
-        images = [np.sum([_image(fitted.rate_at(cell.alt_pnt, cell.az_pnt), cell.stack) for cell in cells], axis=0)]
-    sums = np.array([_misfit(*image) for image in images])
-    large = [number for number, each in enumerate(sums) if _is_large(*each)]
-    if not large and not _is_large(*sums.sum(axis=0)):
-        return []
-    excess, _, expected = (sums[large] if large else sums).sum(axis=0)
-    of_groups = large and fitted is None
-    which = f" of {numbered('group', [models[number].group_id for number in large])}" if of_groups else ""
-    difference = f"{100 * (excess / expected) ** 0.5:.0f} % (rms per pixel, beyond fluctuations)"
-    shapes = "very asymmetric, have holes, or end at an edge that is neither a circle nor a rectangle centred on the pointing"
-    why = f"there may be sources in the field of view (see --sources and --exclude), or it may be {shapes}"
-    advice = "look at it with bgnb plot; --method unsmoothed follows any shape, but Gammapy cannot use it if bins are empty"
-    return [f"the models{which} differ from their counts by {difference}: {why}; {advice}"]
-
-
-def _image(rate: Cube, stack: Stack) -> NDArray[np.float64]:
-    """Sum counts, and expected counts of the same total, over energy, shape (2, dety, detx)."""
-    counts = stack.counts.sum(axis=0)
-    expected = (rate.quantity * stack.exposure).to_value("").sum(axis=0)
-    return np.array([counts, expected * (counts.sum() / max(expected.sum(), 1e-300))])
-
-
-def _misfit(counts: NDArray[np.float64], expected: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Compute the excess of χ² over its mean, its variance, and the expected counts, in pixels with more than one of them."""
-    counts, expected = counts[expected > 1], expected[expected > 1]
-    return float(((counts - expected) ** 2 / expected - 1).sum()), float((2 + 1 / expected).sum()), float(expected.sum())
-
-
-def _is_large(excess: float, variance: float, expected: float) -> bool:
-    return excess > MISFIT**2 * expected and excess > MISFIT_SIGMA * variance**0.5
 
 
 def _grouped(table: Table, group_ids: Mapping[int, int]) -> Table:

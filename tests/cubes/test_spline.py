@@ -26,7 +26,7 @@ from bgnb import (
 from bgnb.cubes import spline_design as design_module
 from bgnb.cubes import spline_model as model_module
 from bgnb.cubes.cells import pointing_bin, segments
-from bgnb.cubes.spline import QUADRUPOLES, TERMS
+from bgnb.cubes.spline import TERMS, TURNING_TERMS
 from bgnb.cubes.spline_basis import energy_parts, pointing_parts, view_parts
 from tests.helpers.errors import raises
 from tests.helpers.models import asymmetric_model
@@ -169,7 +169,7 @@ def small_design(n_cells: int, terms) -> tuple[design_module.Design, np.ndarray,
 
 
 # With four cells there are fewer cells than products of functions of the pointing, with forty there are more.
-@pytest.mark.parametrize(("n_cells", "terms"), [(4, (*TERMS, *QUADRUPOLES)), (40, TERMS)])
+@pytest.mark.parametrize(("n_cells", "terms"), [(4, (*TERMS, *TURNING_TERMS)), (40, TERMS)])
 def test_information_by_dense_design(n_cells, terms):
     """Projection, information, solution and covariance agree with those of a dense design matrix."""
     terms = (*terms, ("zenith", "energy", "xy~"))
@@ -199,7 +199,7 @@ def test_expected_counts_by_dense_design(monkeypatch):
     """Counts that are expected and observed in blocks of cells agree with those of a dense design matrix."""
     monkeypatch.setattr(design_module, "_BLOCK", 1)
     monkeypatch.setattr(design_module, "_BLOCK_CELLS", 2)
-    design, dense, axes = small_design(5, (*TERMS, *QUADRUPOLES))
+    design, dense, axes = small_design(5, (*TERMS, *TURNING_TERMS))
     rng = np.random.default_rng(4)
     stacks = [
         Stack(
@@ -240,6 +240,26 @@ def test_steps_in_the_spectrum():
     expected = np.sum([(rate * exposure).sum(axis=(1, 2)) for rate in rates], axis=0)
     assert total[:10].min() > 1000
     assert np.abs((total - expected) / np.sqrt(expected)).max() < 2
+
+
+@pytest.mark.slow
+def test_surface_changes_with_energy():
+    """A field of view that is elongated in opposite directions at low and high energies is followed, within two percent."""
+    rng, y, x = np.random.default_rng(3), *np.meshgrid(AXES.dety_centers.value, AXES.detx_centers.value, indexing="ij")
+    tilt = 0.03 * np.log(AXES.energy_centers.value / AXES.energy_centers.value[3])[:, None, None] * (x**2 - y**2)
+    exposure, livetimes = 60_000 * AXES.bin_volume.value, np.full(AXES.shape, 60_000 * 10**6)
+    made = []
+    for number, pointing in enumerate(POINTINGS):
+        counts = rng.poisson(np.exp(tilt) * true_rate(*pointing) * exposure)
+        run = RunCounts(number, 60_000.0, None, int(counts.sum()), 0, 0, 0, alt_pnt=pointing[0], az_pnt=pointing[1])
+        made.append(Cell(*pointing, Stack(AXES, "ALTAZ", counts, livetimes, (run,))))
+    model = fit_spline(made)
+    for pointing in POINTINGS[:2]:
+        excess = model.rate_at(*pointing).quantity.value / true_rate(*pointing)
+        for part in (np.abs(x) > np.abs(y) + 1, np.abs(y) > np.abs(x) + 1):
+            weights = true_rate(*pointing)[:, part]
+            found = (excess[:, part] * weights).sum(axis=1) / (np.exp(tilt)[:, part] * weights).sum(axis=1)
+            assert np.abs(found[1:5] / found[1:5].mean() - 1).max() < 0.02
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from bgnb import (
     make_test_dataset,
 )
 from bgnb.cubes.cells import pointing_bin
-from bgnb.cubes.spline import QUADRUPOLES, TERMS
+from bgnb.cubes.spline import TERMS, TURNING_TERMS
 
 AXES = CubeAxes(
     energy=np.geomspace(0.1, 50, 10) * u.TeV, dety=np.linspace(-4, 3.5, 19) * u.deg, detx=np.linspace(-3.5, 4, 21) * u.deg
@@ -68,12 +68,12 @@ def recovered(spline, model: TrueModel) -> tuple[complex, float]:
 
 
 def test_round_field_of_view_stays_round():
-    """Quadrupoles vanish if nothing is elongated: few degrees of freedom, and the rate without them within its error."""
+    """Turning terms vanish if nothing is elongated: few degrees of freedom, and the rate without them within its error."""
     model = true_model(1.0)
     cells = [Cell(*run) for run in runs(model, 24, 1)]
     spline, plain = fit_spline(cells), fit_spline(cells, WITHOUT)
-    freedom = sum(d for term, d in zip(spline.terms, spline.degrees_of_freedom, strict=True) if term in QUADRUPOLES)
-    assert freedom < 4
+    freedom = dict(zip(spline.terms, spline.degrees_of_freedom, strict=True))
+    assert sum(freedom[term] for term in TURNING_TERMS[1:]) < 4
     for pointing in HELD_OUT[::4]:
         rate, error = (cube.quantity.value for cube in spline.at(*pointing))
         change = rate - plain.rate_at(*pointing).quantity.value
@@ -95,13 +95,13 @@ def test_turning_field_of_view_is_recovered(elongation):
 
 
 @pytest.mark.parametrize(("n_tels", "used"), [((2, 4), True), ((None, 4), True), ((3, 4), False)])
-def test_quadrupoles_are_for_few_telescopes(n_tels, used):
-    """Quadrupoles are fitted if a run has fewer than three telescopes, or does not state their number."""
+def test_turning_terms_are_for_few_telescopes(n_tels, used):
+    """Turning terms are fitted if a run has fewer than three telescopes, or does not state their number."""
     cells = []
     for (alt_pnt, az_pnt, stack), number in zip(runs(true_model(1.0), 2, 5), n_tels, strict=True):
         (run,) = stack.runs
         cells.append(Cell(alt_pnt, az_pnt, replace(stack, runs=(replace(run, n_tels=number),))))
-    assert fit_spline(cells).terms == (TERMS + QUADRUPOLES if used else TERMS)
+    assert fit_spline(cells).terms == (TERMS + TURNING_TERMS if used else TERMS)
 
 
 @pytest.mark.slow
@@ -147,3 +147,24 @@ def test_simulated_events_turn(tmp_path):
             values.append(moments((cube.quantity * rate.axes.bin_volume).value, rate.axes))
     ratio = np.vdot(true, found) / np.vdot(true, true)
     assert abs(ratio - 1) < 0.05
+
+
+def test_turning_gradient_is_recovered():
+    """A gradient that turns with the azimuth, as of two unequal telescopes, is that of the counts in each quadrant."""
+    cells, rng = [], np.random.default_rng(4)
+    y, x = np.meshgrid(AXES.dety_centers.value, AXES.detx_centers.value, indexing="ij")
+    model = true_model(1.0)
+    for obs_id, az_pnt in enumerate(np.arange(5.0, 365, 15)):
+        turn = np.radians(az_pnt + 20)
+        gradient = np.exp(0.08 * (x * np.sin(turn) + y * np.cos(turn)))
+        counts = rng.poisson(model.expected(AXES, 60.0, az_pnt) * gradient * 1500)
+        run = RunCounts(obs_id, 1500.0, None, int(counts.sum()), 0, 0, 0, alt_pnt=60.0, az_pnt=az_pnt)
+        cells.append(Cell(60.0, az_pnt, Stack(AXES, "ALTAZ", counts, np.full(AXES.shape, 1_500_000_000), (run,))))
+    spline = fit_spline(cells)
+    for az_pnt in (70.0, 160.0, 250.0, 340.0):  # the gradient is along one of the axes
+        rate = (spline.rate_at(60.0, az_pnt).quantity.value * VOLUME).sum(axis=0)
+        true = model.expected(AXES, 60.0, az_pnt).sum(axis=0)
+        turn = np.radians(az_pnt + 20)
+        along = x * np.sin(turn) + y * np.cos(turn)
+        slope = np.polyfit(along.ravel(), np.log(rate / true).ravel(), 1, w=np.sqrt(true).ravel())[0]
+        assert slope == pytest.approx(0.08, abs=0.008)

@@ -14,11 +14,7 @@ from astropy.time import Time
 
 import bgnb
 from bgnb import (
-    BackgroundModel,
-    Cube,
     CubeAxes,
-    RunCounts,
-    Stack,
     make_bg_cube_models,
     make_models,
     make_test_dataset,
@@ -28,10 +24,8 @@ from bgnb import (
     stack_runs,
     write_model,
 )
-from bgnb.cubes.group_model import GroupModel
 from bgnb.observations.event_reader import read_pieces
 from bgnb.observations.event_selection import notes_on_condition
-from bgnb.production.make_models import _notes_on_misfit
 from bgnb.production.pipeline import models_of_subsets
 from bgnb.production.plan import make_plan
 from tests.helpers.errors import raises
@@ -148,23 +142,6 @@ def test_misfit_is_noted(tmp_path, method):
         notes = [note for note in report.notes if "differ from their counts" in note]
         assert len(notes) == n_notes
         assert all("--method unsmoothed" in note for note in notes)
-
-
-@pytest.mark.parametrize(("difference", "n_counts", "noted"), [(0.04, 10**7, 0), (0.06, 10**7, 1), (0.06, 10**4, 0)])
-def test_misfits_that_are_noted(difference, n_counts, noted):
-    """A difference is noted if it is above 5 % and significant, of the group in which it is."""
-    axes = CubeAxes([1, 3, 9] * u.TeV, np.linspace(-2, 2, 21) * u.deg, np.linspace(-2, 2, 26) * u.deg)
-    rng, models = np.random.default_rng(1), []
-    for group_id, wave in ((3, 0.0), (5, difference)):
-        pattern = 1 + wave * np.where(np.arange(25) % 2, 1, -1) * np.ones(axes.shape)
-        counts = rng.poisson(pattern * n_counts / pattern.size)
-        run_counts = RunCounts(group_id, 1000.0, None, int(counts.sum()), 0, 0, 0)
-        stack = Stack(axes, "ALTAZ", counts, np.full(axes.shape, 10**9), (run_counts,))
-        rate = Cube(axes, 1 / stack.exposure)
-        models.append(GroupModel(group_id=group_id, alt_pnt=60.0, az_pnt=180.0, model=BackgroundModel(rate, stack, "flat")))
-    notes = _notes_on_misfit([], None, models)
-    assert len(notes) == noted
-    assert all("the models of group 5 differ from their counts by 6 %" in note for note in notes)
 
 
 def test_conditions_that_remove_exposure_are_noted(tmp_path):
