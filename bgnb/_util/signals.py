@@ -16,9 +16,10 @@ from contextlib import contextmanager, suppress
 
 from bgnb._util.errors import enumerate_values, notes_of
 
-# SIGHUP is sent when a terminal or a connection is closed, SIGXCPU at a limit of CPU time (ulimit -S -t). Signals that are
-# ignored, as under nohup, stay ignored.
-_ENDING = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP, signal.SIGXCPU] if hasattr(signal, "SIGHUP") else []))
+# SIGHUP is sent when a terminal or a connection is closed, SIGXCPU at a limit of CPU time (ulimit -S -t), SIGUSR1 and SIGUSR2
+# by batch systems some time before they kill, SIGALRM by alarm in shells. Signals that are ignored, as under nohup, stay so.
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGXCPU", "SIGUSR1", "SIGUSR2", "SIGALRM")
+_ENDING = tuple(getattr(signal, name) for name in _NAMES if hasattr(signal, name))  # Windows has the first two
 # Time in s within which signals count as one.
 _TOGETHER = 1.0
 _CAN_HOLD = hasattr(signal, "pthread_sigmask")  # not on Windows
@@ -39,7 +40,7 @@ def note_complete(output: object) -> None:
 
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """Exit with one line and status 128 + signal number on Ctrl-C, SIGTERM, SIGHUP or SIGXCPU.
+    """Exit with one line and status 128 + signal number on Ctrl-C, SIGTERM, and other signals that end a process.
 
     The line names the output that is complete nevertheless. Signals that arrive together with another one, as from batch
     systems, do not interrupt the cleaning up after it. Those that arrive when nothing is left to do but to end the

@@ -19,9 +19,6 @@ from bgnb._util.reading import FILE_MAX
 from bgnb._util.threads import ignored_warnings
 from bgnb.observations.fits_table import read_content
 
-#: Maximum number of rows of a table of a model, such as its runs, each of which takes 15 to 45 µs.
-ROWS_MAX = 1_000_000
-
 
 @contextmanager
 def open_fits(path: str | Path, *, verify: bool = True) -> Iterator[fits.HDUList]:
@@ -82,7 +79,7 @@ def check_hdus(hdus: fits.HDUList, path: str | Path, kind: str, needed: Collecti
     Raises
     ------
     DataError
-        If an HDU is missing, appears twice, is of another type, or has more than `ROWS_MAX` rows.
+        If an HDU is missing, appears twice, or is of another type.
     """
     names = [hdu.name for hdu in hdus]
     if missing := [name for name in (*needed, *images) if name not in names]:
@@ -92,8 +89,6 @@ def check_hdus(hdus: fits.HDUList, path: str | Path, kind: str, needed: Collecti
         if not (hdus[name].is_image if name in images else isinstance(hdus[name], fits.BinTableHDU)):
             what = "an image" if name in images else "a binary table"
             raise DataError("bad-header", f"{path}, HDU {name}: is not {what}")
-        if name in needed and hdus[name].header["NAXIS2"] > ROWS_MAX:
-            raise DataError("too-large", f"{path}, HDU {name}: has more than the maximum of {ROWS_MAX:,} rows")
 
 
 def check_single(hdus: fits.HDUList, path: str | Path, name: str) -> None:

@@ -158,7 +158,7 @@ def test_killed_true_reco_can_run_again(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("number", "old"), [(signal.SIGTERM, True), (signal.SIGINT, False), (signal.SIGHUP, True), (signal.SIGXCPU, True)]
+    ("number", "old"), [(signal.SIGTERM, True), (signal.SIGINT, False), (signal.SIGHUP, True), (signal.SIGUSR2, True)]
 )
 def test_signal_removes_unfinished_output(indir, models, tmp_path, number, old):
     """A signal ends a command with one line; an older directory is kept."""

@@ -300,7 +300,7 @@ def test_contradictory_splines_are_refused(models, tmp_path, name):
 )
 def test_tables_of_too_many_rows(models, monkeypatch, name, read):
     """The number of rows, of which a small compressed file may have many millions, is limited before they are read."""
-    monkeypatch.setattr("bgnb.files.fits_reader.ROWS_MAX", 1)
+    monkeypatch.setattr("bgnb.observations.fits_table.ROWS_MAX", 1)
     (path,) = models.glob(name)
     with raises("too-large", path, "rows", kind=DataError):
         read(path)
