@@ -72,51 +72,51 @@ def open_dashboard(kind: str, folder: Path, runs) -> object:
 
 
 @pytest.mark.parametrize("kind", ["models", "comparison"])
-@pytest.mark.parametrize("change", CHANGES)
-def test_other_group(runs, folder, others, kind, change):
+def test_other_group(runs, folder, others, kind):
     """The error of a group that cannot be read is shown, and the controls go back; when it can be read again, it is shown."""
-    dashboard, second = open_dashboard(kind, folder, runs), ModelDirectory(folder).group_ids[1]
+    dashboard, (first, second, *_) = open_dashboard(kind, folder, runs), ModelDirectory(folder).group_ids
     menu, state = dashboard._controls["group_id"].widget, dashboard.state
-    function, code = CHANGES[change]
-    function(folder, others, second)
-    menu.value = second
-    assert f"[{code}]" in shown_error(dashboard)
-    assert str(folder) in shown_error(dashboard)
-    assert dashboard.state == state
-    assert_controls_show_state(dashboard)
-    put_back(folder, runs[0] / "models")
-    menu.value = second
-    assert shown_error(dashboard) == ""
     fresh = open_dashboard(kind, folder, runs)
     fresh.group_id = second
-    assert_same_as_fresh(dashboard, fresh)
+    for function, code in CHANGES.values():
+        function(folder, others, second)
+        menu.value = second
+        assert f"[{code}]" in shown_error(dashboard)
+        assert str(folder) in shown_error(dashboard)
+        assert dashboard.state == state
+        assert_controls_show_state(dashboard)
+        put_back(folder, runs[0] / "models")
+        menu.value = second
+        assert shown_error(dashboard) == ""
+        assert_same_as_fresh(dashboard, fresh)
+        menu.value = first
+        assert dashboard.state == state
 
 
 @pytest.mark.parametrize("kind", ["models", "comparison"])
-@pytest.mark.parametrize("change", CHANGES)
-def test_present_group(runs, folder, others, kind, change):
+def test_present_group(runs, folder, others, kind):
     """If the models that are shown change, each control shows the error, playing ends, and all goes on when they are back."""
     dashboard, first = open_dashboard(kind, folder, runs), ModelDirectory(folder).group_ids[0]
-    state, bins = dashboard.state, dashboard._controls["bins"].widget
-    function, code = CHANGES[change]
-    function(folder, others, first)
-    bins.value = (0, 1) if bins.value != (0, 1) else (1, 2)
-    assert f"[{code}]" in shown_error(dashboard)
-    dashboard._message.value = ""
-    press(dashboard, "next energy")
-    assert f"[{code}]" in shown_error(dashboard)
-    dashboard._message.value = ""
-    play = dashboard._controls["play"].widget
-    play.playing = True
-    play._take_step()
-    assert not play.playing
-    assert f"[{code}]" in shown_error(dashboard)
-    assert dashboard.state == state
-    assert_controls_show_state(dashboard)
-    put_back(folder, runs[0] / "models")
-    press(dashboard, "next energy")
-    assert shown_error(dashboard) == ""
-    assert dashboard.state != state
+    bins, play = (dashboard._controls[name].widget for name in ("bins", "play"))
+    for function, code in CHANGES.values():
+        state = dashboard.state
+        function(folder, others, first)
+        bins.value = (0, 1) if bins.value != (0, 1) else (1, 2)
+        assert f"[{code}]" in shown_error(dashboard)
+        dashboard._message.value = ""
+        press(dashboard, "next energy")
+        assert f"[{code}]" in shown_error(dashboard)
+        dashboard._message.value = ""
+        play.playing = True
+        play._take_step()
+        assert not play.playing
+        assert f"[{code}]" in shown_error(dashboard)
+        assert dashboard.state == state
+        assert_controls_show_state(dashboard)
+        put_back(folder, runs[0] / "models")
+        press(dashboard, "next energy")
+        assert shown_error(dashboard) == ""
+        assert dashboard.state != state
     fresh = open_dashboard(kind, folder, runs)
     fresh.energy = dashboard.state.energy
     assert_same_as_fresh(dashboard, fresh)
