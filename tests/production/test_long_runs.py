@@ -1,6 +1,8 @@
 """A run contributes to each group, and to each cell of a spline, for the time when it points there."""
 
 import json
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -166,17 +168,23 @@ def test_merged_groups_add_the_pieces_of_a_run(several):
         assert sum(round(entry.livetime_s * 1e6) for entry in stack.runs) == stack.livetime_us.max()
 
 
+@pytest.fixture(scope="module")
+def processes():
+    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+        yield pool
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("method", "single"), [("default", 2), ("spline", 2), ("spline", 100)])
-def test_same_bits_from_workers_and_parts(several, tmp_path, monkeypatch, method, single):
+def test_same_bits_from_workers_and_parts(several, tmp_path, monkeypatch, processes, method, single):
     """Files are bit-identical from one or two processes, and from parts, for single runs and for bins of runs."""
     monkeypatch.setattr(counting, "CHUNK_RUNS", 1)
     monkeypatch.setattr("bgnb.production.plan.SINGLE_RUNS", single)
     catalog = Table({"RA": [several_position(several)[0]], "DEC": [several_position(several)[1] + 0.7]})
     catalog.write(tmp_path / "sources.ecsv")
     options = SMALL | {"method": method, "sources": "mask", "catalog": str(tmp_path / "sources.ecsv")}
-    for workers in (1, 2):
-        make_bg_cube_models(several, "GADF", tmp_path / f"out{workers}", workers=workers, **options)
+    for name, workers in (("out1", 1), ("out2", processes)):
+        make_bg_cube_models(several, "GADF", tmp_path / name, workers=workers, **options)
     for part in ("1/3", "2/3", "3/3"):
         report = make_bg_cube_models(several, "GADF", tmp_path / f"part{part[0]}", part=part, workers=1, **options)
         assert report.runs

@@ -236,8 +236,8 @@ def test_true_and_reco_belong_together(tmp_path, monkeypatch):
     def not_possible(*_):
         raise BgnbError("invalid-value", "no model")
 
-    out = tmp_path / "out"
-    make_true_reco(out, test=True, trigger_rate=3.0)
+    out, few = tmp_path / "out", {"test": True, "n_energy": 6, "n_fov": 8}
+    make_true_reco(out, trigger_rate=3.0, **few)
     before = (out / "reco" / "report.json").read_bytes()
     for name, function, code in (
         ("make_test_bg_cube_model", not_possible, "invalid-value"),
@@ -248,7 +248,7 @@ def test_true_and_reco_belong_together(tmp_path, monkeypatch):
             patch.setattr(f"bgnb.simulation.true_reco.{name}", function)
             for directory in (out, tmp_path / "new"):
                 with raises(code):
-                    make_true_reco(directory, test=True, trigger_rate=4.0, overwrite=True)
+                    make_true_reco(directory, trigger_rate=4.0, overwrite=True, **few)
         assert (out / "reco" / "report.json").read_bytes() == before
         assert not (tmp_path / "new").exists()
 
@@ -256,7 +256,7 @@ def test_true_and_reco_belong_together(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_true_reco_fails_early(tmp_path):
     """Arguments and output directories are checked before the simulation, and no files are left."""
-    out = tmp_path / "out"
+    out, few = tmp_path / "out", {"test": True, "n_energy": 6, "n_fov": 8, "trigger_rate": 3.0}
     for wrong, code, words in (
         ({"method": "ring"}, "unknown-choice", ("method", "ring")),
         ({"n_fov": 0}, "invalid-argument", ("n_fov", "at least 1")),
@@ -265,18 +265,18 @@ def test_true_reco_fails_early(tmp_path):
         with raises(code, *words):
             make_true_reco(out, test=True, **wrong)
         assert not out.exists()
-    make_true_reco(out, test=True, trigger_rate=3.0)
+    make_true_reco(out, **few)
     with raises("exists", out / "true"):
-        make_true_reco(out, test=True, trigger_rate=3.0)
+        make_true_reco(out, **few)
     assert names(out) == {"reco", "true"}
-    make_true_reco(out, test=True, trigger_rate=3.0, overwrite=True, keep_dataset=True, seed=5, observatory="VERITAS")
+    make_true_reco(out, overwrite=True, keep_dataset=True, seed=5, observatory="VERITAS", **few)
     runs = open_runs(out / "dataset", "GADF")
     assert len(runs) == 2
     assert runs.table.meta["GEOLAT"] > 30
     settings = json.loads((out / "true" / "report.json").read_text())["settings"]
     assert (settings["seed"], settings["observatory"], settings["n_runs"]) == (5, "VERITAS", 2)
     compare_models(out / "true", out / "reco", out / "comparison")
-    make_true_reco(out, test=True, trigger_rate=3.0, overwrite=True)
+    make_true_reco(out, overwrite=True, **few)
     assert names(out) == {"reco", "true"}  # no runs and no comparison of the earlier simulation
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "mine.txt").write_text("mine")
