@@ -89,8 +89,8 @@ def test_runs_that_are_replaced_while_they_are_read(tmp_path, monkeypatch, schem
         for function in (
             lambda: make_bg_cube_models(indir, scheme, tmp_path / "out", overwrite=True, workers=1, **axes),
             lambda: make_bg_cube_models(indir, scheme, tmp_path / "part", overwrite=True, part="1/1", **axes),
-            lambda: check_runs(indir, scheme, tmp_path / "models", select="all"),
             lambda: validate(tmp_path / "models", indir, scheme, select="all"),
+            *([lambda: check_runs(indir, scheme, tmp_path / "models", select="all")] if scheme == "GADF" else []),  # takes long
         ):
             changes.append(change)
             with nullcontext() if change is add_file else raises("changed", indir):
