@@ -38,10 +38,11 @@ def imports_of(*arguments: object, status: int = 0, error: str = "") -> set[str]
 
 @pytest.mark.slow
 def test_help_imports_no_astropy():
-    """Neither Astropy nor SciPy is imported for help, and NumPy only for that of methods: commands print theirs in one process."""
+    """Neither Astropy nor SciPy is imported for help, and NumPy only for that of methods; one process prints all."""
     assert "numpy" not in imports_of("--help")
     code = (
-        "import sys; from bgnb.cli.main import main\nfor name in sys.argv[1:]:\n    main([name, '--help'], standalone_mode=False)\n"
+        "import sys; from bgnb.cli.main import main\n"
+        "for name in sys.argv[1:]:\n    main([name, '--help'], standalone_mode=False)\n"
         "    print('Imported after', name, {'astropy', 'scipy'} & {*sys.modules}, file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code, *_NAMES], capture_output=True, text=True, check=True)
