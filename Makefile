@@ -58,8 +58,8 @@ test-fast: .venv/ready
 # Gammapy 2.1 needs older versions of its dependencies: an environment of its own, with the oldest that bgnb supports, in which
 # what meets them is tested as well. That some of them deprecate what others do is not ours to mend.
 test-gammapy: .venv-gammapy/ready
-	$(ONE_THREAD) .venv-gammapy/bin/python -m pytest -W ignore::DeprecationWarning tests/with_gammapy
-	$(ONE_THREAD) .venv-gammapy/bin/python -m pytest -W ignore::DeprecationWarning -m "not slow" bgnb/gammapy \
+	$(ONE_THREAD) .venv-gammapy/bin/python -m pytest -W ignore::DeprecationWarning -k "with_gammapy or not slow" \
+	  tests/with_gammapy bgnb/gammapy \
 	  tests/gammapy tests/files/test_fits_writer.py tests/files/test_gadf.py tests/files/test_background_tables.py \
 	  tests/files/test_exclusion_regions.py tests/files/test_model_directory.py \
 	  tests/observations/test_fits_table.py tests/observations/test_datastore.py tests/cubes/test_model.py tests/dashboards/test_explore_models.py tests/plots/test_bokeh_figures.py \
