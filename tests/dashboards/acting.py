@@ -42,6 +42,13 @@ def assert_same_as_fresh(dashboard, fresh):
     assert dashboard._summary.value == fresh._summary.value
 
 
+def in_state(dashboard, state):
+    """Show a state, such as the first one, in a dashboard that tests share, as making one takes long."""
+    dashboard.update(**vars(state))
+    assert dashboard.state == state
+    return dashboard
+
+
 def tap(dashboard, panel, x, y, add=False):
     """Tap at a position of a panel."""
     dashboard.act({"kind": "tap", "panel": panel, "x": x, "y": y, "add": add, "width": 360.0, "height": 90.0})

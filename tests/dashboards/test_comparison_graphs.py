@@ -11,7 +11,7 @@ import bgnb
 from bgnb import write_model
 from bgnb.dashboards import compare_models
 from bgnb.plots.comparison_graphs import _ratio_ends
-from tests.dashboards.acting import assert_same_as_fresh, drag, tap
+from tests.dashboards.acting import assert_same_as_fresh, drag, in_state, tap
 from tests.helpers.true_models import AXES, counted
 
 EDGES = AXES.energy.value
@@ -32,6 +32,19 @@ def directories(tmp_path_factory):
             model = counted(10 * number + group_id, SECONDS[name], obs_id=10 * number + group_id)
             write_model(model, folder / name / f"bg_cube_model_group{group_id}_table.fits")
     return folder / "one", folder / "two"
+
+
+@pytest.fixture(scope="module")
+def first(directories):
+    """Make a dashboard, which the tests share, and its first state."""
+    dashboard = compare_models(*directories, group_id=3)
+    return dashboard, dashboard.state
+
+
+@pytest.fixture
+def dashboard(first):
+    """Show the first state."""
+    return in_state(*first)
 
 
 @pytest.fixture(scope="module")
@@ -111,9 +124,9 @@ def test_ratio_against_position(directories, counts, against, normalise):
     assert ratios.y_range[0] + ratios.y_range[1] == pytest.approx(2)
 
 
-def test_strips_go_through_region(directories, counts):
+def test_strips_go_through_region(dashboard, counts):
     """With a region, the strips go through its centre."""
-    dashboard = compare_models(*directories, group_id=3, energy=ENERGY, position=(-3, 3), region="circle(1.1, -0.6, 0.2)")
+    dashboard.update(energy=ENERGY, position=(-3, 3), region="circle(1.1, -0.6, 0.2)")
     for against in ("DETX", "DETY"):
         dashboard.against = against
         labels, centres = labels_of(against, POSITION)
@@ -124,11 +137,9 @@ def test_strips_go_through_region(directories, counts):
 
 @pytest.mark.parametrize("normalise", ["none", "cube", "plane"])
 @pytest.mark.parametrize("region", ["", "box(0.4, 0.25, 1.6, 1.5)"])
-def test_ratio_against_energy(directories, counts, region, normalise):
+def test_ratio_against_energy(dashboard, counts, region, normalise):
     """Spectra, their ratio and its error at a position or in a region follow from the counts there."""
-    dashboard = compare_models(
-        *directories, group_id=3, others="all", energy=ENERGY, position=POSITION, normalise=normalise, region=region
-    )
+    dashboard.update(others="all", energy=ENERGY, position=POSITION, normalise=normalise, region=region)
     inside = np.zeros(AXES.shape[1:], dtype=bool)
     if region:
         inside[7:10, 9:13] = True  # DETY −0.5 to 1 deg, DETX −0.4 to 1.2 deg
@@ -158,9 +169,9 @@ def test_ratio_against_energy(directories, counts, region, normalise):
 
 
 @pytest.mark.parametrize("normalise", ["none", "cube", "plane"])
-def test_images_of_energy_range(directories, counts, normalise):
+def test_images_of_energy_range(dashboard, counts, normalise):
     """Images, ratio, difference and pull of several energy bins follow from the counts."""
-    dashboard = compare_models(*directories, group_id=8, energy=ENERGY, normalise=normalise)
+    dashboard.update(group_id=8, energy=ENERGY, normalise=normalise)
     width, solid = (EDGES[LAST] - EDGES[FIRST]) * 1e6, AXES.solid_angle.value
     scale = factors(counts[8], normalise)[FIRST:LAST, None, None]
     one, two = (each[FIRST:LAST] / seconds for each, seconds in zip(counts[8], SECONDS.values(), strict=True))
@@ -192,9 +203,9 @@ def contour_values(curve, values):
 
 @pytest.mark.parametrize("swap", [False, True])
 @pytest.mark.parametrize("stretch", ["linear", "log"])
-def test_contours_have_levels_of_colours(directories, swap, stretch):
+def test_contours_have_levels_of_colours(directories, dashboard, swap, stretch):
     """Each image has contours of the other model at the ticks of the colour bar, the comparison those of the first."""
-    dashboard = compare_models(*directories, group_id=3, energy=(0.2, 3), contours=True, swap=swap, stretch=stretch)
+    dashboard.update(energy=(0.2, 3), contours=True, swap=swap, stretch=stretch)
     panels = dashboard.view.panels
     levels = panels["first"].colours.levels()
     models = [bgnb.read_group_model(directory, 3) for directory in directories]
@@ -243,9 +254,8 @@ def test_swap_exchanges_images(directories):
     assert not dashboard.swap
 
 
-def test_taps_in_graphs_of_comparison(directories):
+def test_taps_in_graphs_of_comparison(dashboard):
     """Taps in graphs against energy choose an energy, those against DETX or DETY this coordinate, others nothing."""
-    dashboard = compare_models(*directories, group_id=3)
     for panel, energy in (("spectra", 0.5), ("ratios", 5.0)):
         tap(dashboard, panel, energy, 1.0)
         low, high = dashboard.view.panels["ratios"].band
@@ -272,9 +282,8 @@ def test_taps_in_graphs_of_comparison(directories):
     assert dashboard.region == "circle(0.5, 1.5, 0.5)"
 
 
-def test_axis_follows_quantity_of_graphs(directories):
+def test_axis_follows_quantity_of_graphs(dashboard):
     """Figures against energy have a logarithmic axis, those against position a linear one, with matching ends."""
-    dashboard = compare_models(*directories, group_id=3)
     figures = {model.name: model for model in dashboard._plots.layout.children}
     for against, scale, ends in (
         ("energy", LogScale, (EDGES[0], EDGES[-1])),
