@@ -140,7 +140,7 @@ def test_hints_can_be_pasted(here):
 
 def test_damaged_models_point_to_check(here):
     """The error of a damaged directory of models ends with the command that lists what is damaged."""
-    file = next(Path("my models").glob("*_table.fits.gz"))
+    file = next(Path("my models").glob("bg_cube_model_*_table.fits.gz"))
     content = file.read_bytes()
     try:
         file.write_bytes(content[:2000])

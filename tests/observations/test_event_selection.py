@@ -191,7 +191,7 @@ def test_models_state_the_condition(indir, tmp_path):
     production = make_models(indir, "GADF", events="EVENT_TYPE == 1", **settings)
     models = production.models
     write_models(production, tmp_path / "models")
-    path = next((tmp_path / "models").glob("*_table.fits.gz"))
+    path = next((tmp_path / "models").glob("bg_cube_model_*_table.fits.gz"))
     assert fits.getheader(path)["EVENTSEL"] == "EVENT_TYPE == 1"
     assert read_model(path).stack.selection == "EVENT_TYPE == 1"
     for events, word in ((None, "--events 'EVENT_TYPE == 1'"), ("EVENT_TYPE == 2", "EVENT_TYPE == 2")):
