@@ -30,6 +30,14 @@ def _offline():
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _without_waiting_for_the_disk():
+    """Files need not survive a power failure; a tenth of the time was waiting for fsync."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(os, "fsync", lambda _: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def hess_data() -> Path:
     """The real H.E.S.S. runs."""
