@@ -181,10 +181,11 @@ def read_content(path: Path, *, verify: bool = True) -> BytesIO:
         while header := read_header(stream, path, number):
             content.write(header.content)
             size = header.data_size()
-            if header.get("XTENSION") in ("BINTABLE", "TABLE") and header.size("NAXIS", 0) == 2:
+            is_binary = header.get("XTENSION") in ("BINTABLE", "A3DTABLE")  # for Astropy the same
+            if is_binary or header.get("XTENSION") == "TABLE":
                 if header.get("NAXIS1") == 0 and header.get("NAXIS2"):
                     raise header.error("bad-header", "a table has rows without bytes")  # in which NumPy would count without end
-                if header.size("NAXIS2") > ROWS_MAX:
+                if header.size("NAXIS2", 0) > ROWS_MAX:
                     raise header.error("too-large", f"has more than the maximum of {ROWS_MAX:,} rows")
             padded = size + -size % BLOCK
             if content.tell() + padded > INFLATED_MAX:
@@ -192,7 +193,7 @@ def read_content(path: Path, *, verify: bool = True) -> BytesIO:
             data = stream.read(padded)
             if len(data) < size:
                 raise header.error("truncated", _ENDS_WITHIN)
-            if header.get("XTENSION") == "BINTABLE" and variable_size(header, data) > INFLATED_MAX:
+            if is_binary and variable_size(header, data) > INFLATED_MAX:
                 what = f"arrays of variable length are larger than {INFLATED_MAX / 2**30:.2g} GiB, the maximum"
                 raise header.error("too-large", what)
             data = data.ljust(padded, b"\0")

@@ -125,18 +125,21 @@ def _check_votable(content: bytes) -> None:
     names: list[str] = []
     frames: dict[str, dict[str, str]] = {}
     frame_of: dict[str, str] = {}
-    is_stream = False
+    within: list[str] = []  # elements that are open
 
     def check(name: str, attributes: dict[str, str]) -> None:
-        nonlocal width, in_stream, stated, rows, n_elements, n_tables, is_stream
+        nonlocal width, in_stream, stated, rows, n_elements, n_tables
         name = name.rpartition(":")[2].upper()
         if name == "STREAM" and "href" in attributes:
             raise ValueError(f"its data are at {attributes['href']}, which is not read; give a table that contains them")
         if name in ("FIELD", "PARAM"):
             width += _size_of_array(attributes)
-        is_stream = name == "STREAM"
-        if name == "FIELD":
+        if name == "FIELD" and within[-1:] == ["TABLE"]:  # Astropy does not read others
             in_stream += _size_in_stream(attributes)
+        if name == "STREAM" and not in_stream:
+            raise ValueError("its rows have no bytes")  # of which Astropy reads a stream without end
+        within.append(name)
+        if name == "FIELD":
             names.append(attributes.get("ID") or attributes.get("name", ""))  # as Astropy names columns
             frame_of[names[-1].upper()] = attributes.get("ref", "")
         elif name == "COOSYS":
@@ -156,12 +159,13 @@ def _check_votable(content: bytes) -> None:
 
     def count(text: str) -> None:
         nonlocal letters
-        letters += len(text) * is_stream
+        letters += len(text) * ("STREAM" in within)
         if letters > _LINES_MAX * in_stream * 4 / 3:  # base64
             raise ValueError(f"its stream has more than {_LINES_MAX:,} rows, the maximum")
 
     parser = expat.ParserCreate()
     parser.StartElementHandler, parser.CharacterDataHandler = check, count
+    parser.EndElementHandler = lambda _: within.pop()
     parser.Parse(content, True)
     _check_names(names)
     if n_tables > 1:

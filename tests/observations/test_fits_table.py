@@ -178,6 +178,17 @@ def test_columns_beyond_the_standard(tmp_path, keyword):
         read_content(path)
 
 
+@pytest.mark.parametrize("kind", [b"BINTABLE", b"A3DTABLE"])
+def test_tables_of_very_many_rows(tmp_path, monkeypatch, kind):
+    """A small compressed file of millions of rows is refused, also of the older name of binary tables."""
+    monkeypatch.setattr(fits_table, "ROWS_MAX", 100)
+    path = tmp_path / "t.fits"
+    fits.BinTableHDU.from_columns([fits.Column("ENERGY", "E", array=np.ones(101))]).writeto(path)
+    path.write_bytes(path.read_bytes().replace(b"BINTABLE", kind))
+    with raises("too-large", path, "100 rows"):
+        read_content(path)
+
+
 def test_files_of_very_many_hdus(tmp_path):
     """A small compressed file of hundreds of thousands of empty HDUs is refused."""
     path = tmp_path / "t.fits.gz"
