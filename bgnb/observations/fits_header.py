@@ -177,7 +177,7 @@ def read_header(stream: BinaryIO | GzipReader, path: Path, number: int) -> Heade
         for position in range(0, BLOCK, CARD):
             card = text[position : position + CARD]
             if card[8:10] == "= ":
-                key, value = card[:8].rstrip().upper(), card[10:]  # as Astropy reads it
+                key, value = card[:8].strip().upper(), card[10:]  # as Astropy reads it
             elif card.startswith("END     "):
                 cards |= {name: _join_continued(cards[name], more) for name, more in continued.items()}
                 header = Header(path=path, hdu=number, cards=cards, content=b"".join(blocks), notes=tuple(dict.fromkeys(notes)))

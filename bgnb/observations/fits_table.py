@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bgnb._util.compression import MAGIC, GzipReader, StreamError, decompress
-from bgnb._util.errors import DataError
+from bgnb._util.errors import DataError, shortened
 from bgnb._util.reading import open_file
 from bgnb.observations.fits_columns import columns_of, to_native, variable_size
 from bgnb.observations.fits_header import AGAIN, BLOCK, CARD, HduClass, Header, read_header
@@ -37,6 +37,9 @@ INFLATED_MAX = 1 << 30
 SMALL = 1 << 24
 MAX_RATIO = INFLATED_MAX // SMALL
 
+# Cards without a value, and keywords of sizes.
+_COMMENTS = ("COMMENT ", "HISTORY ", "CONTINUE", "HIERARCH", 8 * " ")
+_SIZES = re.compile(r"XTENSION|BITPIX|Z?NAXIS\d*|[PG]COUNT|THEAP|TFIELDS|Z?TFORM\d+|TDIM\d+|ZTILE\d+")
 # Bytes of a table that are read at a time.
 _PIECE = 4096 * BLOCK
 _MORE_ROWS = "the table has more rows than NAXIS2 says"
@@ -179,6 +182,7 @@ def read_content(path: Path, *, verify: bool = True) -> BytesIO:
         stream: Any = GzipReader(file, INFLATED_MAX) if _is_gzip(file) else BZ2File(file) if is_bzip2 else file
         number = 0
         while header := read_header(stream, path, number):
+            _check_cards(header)
             content.write(header.content)
             size = header.data_size()
             is_binary = header.get("XTENSION") in ("BINTABLE", "A3DTABLE")  # for Astropy the same
@@ -205,6 +209,22 @@ def read_content(path: Path, *, verify: bool = True) -> BytesIO:
             stream.finish()
     content.seek(0)
     return content
+
+
+def _check_cards(header: Header) -> None:
+    """Refuse cards in which Astropy would read other sizes: with = before column 9, or of a keyword that is repeated."""
+    text = header.content.decode("latin-1")
+    sizes: set[str] = set()
+    for card in (text[start : start + CARD] for start in range(0, len(text), CARD)):
+        if card.startswith("END     "):
+            break
+        if 0 <= card.find("= ") < 8 and not card.startswith(_COMMENTS):
+            raise header.error("bad-header", f"the = of the card '{shortened(card.rstrip())}' must be in column 9")
+        name = card[8:].partition("=")[0] if card.startswith("HIERARCH") else card[:8]
+        if _SIZES.fullmatch(name := name.strip().upper()):
+            if name in sizes:
+                raise header.error("bad-header", f"keyword {name} appears more than once")
+            sizes.add(name)
 
 
 @contextmanager

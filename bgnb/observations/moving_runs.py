@@ -126,9 +126,7 @@ def cut_into_pieces(run: EventList, events: FitsTable, track: Track, findings: F
         where = {"ra_pnt": ra_pnt, "dec_pnt": dec_pnt, "gti": gti[None], "livetime": microseconds / MICROSECONDS}
         parts.append(replace(run, **columns, **where, time_cut=0.0))
     _check_track(parts, events, findings)
-    findings.note(
-        "only sources near RA_PNT and DEC_PNT are noticed, although the run moves; use --sources mask", requested=True
-    )
+    findings.note("the run moves, but without --sources mask only sources near RA_PNT and DEC_PNT are noticed", requested=True)
     return [replace(part, notes=(*part.notes, *findings.notes)) for part in parts]
 
 

@@ -178,6 +178,30 @@ def test_columns_beyond_the_standard(tmp_path, keyword):
         read_content(path)
 
 
+@pytest.mark.parametrize(
+    ("card", "words"),
+    [
+        ("TFIELDS= 2147483647", "column 9"),
+        ("NAXIS2= 2147483647", "column 9"),
+        (" NAXIS2 = 2147483647", "NAXIS2 appears more than once"),
+        ("naxis2  = 2147483647", "NAXIS2 appears more than once"),
+        ("HIERARCH NAXIS2 = 2147483647", "NAXIS2 appears more than once"),
+    ],
+)
+def test_sizes_that_astropy_would_read_otherwise(tmp_path, card, words):
+    """Limits on sizes are not passed by cards that other readers understand, or by keywords that are repeated."""
+    path = tmp_path / "t.fits"
+    hdu = fits.BinTableHDU.from_columns([fits.Column("ENERGY", "E", array=np.ones(3))])
+    hdu.header["EXTNAME"] = "FIRST"
+    hdu.header.insert("EXTNAME", ("ZZZZZZZZ", 1))
+    hdu.writeto(path)
+    content = path.read_bytes()
+    start = content.index(b"ZZZZZZZZ")
+    path.write_bytes(content[:start] + card.ljust(80).encode() + content[start + 80 :])
+    with time_limit(), raises("bad-header", path, words):
+        read_content(path)
+
+
 @pytest.mark.parametrize("kind", [b"BINTABLE", b"A3DTABLE"])
 def test_tables_of_very_many_rows(tmp_path, monkeypatch, kind):
     """A small compressed file of millions of rows is refused, also of the older name of binary tables."""
