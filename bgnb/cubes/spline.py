@@ -24,6 +24,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bgnb._util.arrays import Floats, Ints
 from bgnb._util.checks import check_type
@@ -161,8 +162,9 @@ def fit_spline(cells: Sequence[Cell], terms: Sequence[Term] | None = None) -> Sp
     if terms is None:
         n_tels = [run.n_tels or 0 for cell in cells for run in cell.stack.runs]
         terms = TERMS + TURNING_TERMS * (min(n_tels, default=0) < ROUND_FROM)
-    camera, edge = _find_camera(add_stacks(((0, cell.stack) for cell in cells), pieces=True)[0])
-    model, _ = _fit(cells, tuple(terms), camera)
+    whole = add_stacks(((0, cell.stack) for cell in cells), pieces=True)[0]
+    camera, edge = _find_camera(whole)
+    model, _ = _fit(cells, whole.counts, tuple(terms), camera)
     return replace(model, edge=edge)
 
 
@@ -171,26 +173,35 @@ def _find_camera(stack: Stack) -> tuple[Floats, CameraEdge | None]:
     observed = stack.counts.sum(axis=0).astype(float)
     cells, used = [Cell(90.0, 0.0, stack)], np.ones(observed.shape)
     try:
-        _, expected = _fit(cells, RADIAL_TERMS, used, stiff=True)
+        _, expected = _fit(cells, stack.counts, RADIAL_TERMS, used, stiff=True)
     except BgnbError as error:  # the fit does not converge if it has to follow a sharp edge
         used = within_outermost(observed, stack.axes)
         if error.code != "not-converged" or np.all(used == 1) or not (observed * used).any():
             raise
-        _, expected = _fit(cells, RADIAL_TERMS, used, stiff=True)
+        _, expected = _fit(cells, stack.counts, RADIAL_TERMS, used, stiff=True)
     camera, edge = inside_camera(observed, expected, stack.axes)
     for _ in range(_MAX_EDGES * (edge is not None)):
         before = camera
-        _, expected = _fit(cells, RADIAL_TERMS, before)
+        _, expected = _fit(cells, stack.counts, RADIAL_TERMS, before)
         camera, edge = inside_camera(observed, expected, stack.axes)
         if np.array_equal(camera, before):
             break
     return camera, edge
 
 
-def _fit(cells: Sequence[Cell], terms: tuple[Term, ...], camera: Floats, *, stiff: bool = False) -> tuple[SplineModel, Floats]:
-    """Fit the rate in pixels at least half inside; return it and the counts that it predicts in all pixels, (dety, detx)."""
+def _fit(
+    cells: Sequence[Cell],
+    total: NDArray[np.int64],
+    terms: tuple[Term, ...],
+    camera: Floats,
+    *,
+    stiff: bool = False,
+) -> tuple[SplineModel, Floats]:
+    """Fit the rate in pixels at least half inside; return it and the counts that it predicts in all pixels, (dety, detx).
+
+    ``total`` are the counts of all cells. A stiff fit does not follow an edge.
+    """
     inside = np.where(camera >= HALF, 1.0, 0.0)
-    total = np.sum([cell.stack.counts for cell in cells], axis=0)
     axes, (norm_of_cell, n_runs) = cells[0].stack.axes, _norms(cells)
     several = len(n_runs) > 1
     zenith_range, raw = _parts_of(cells, view_parts(axes, None if stiff else breaks_of_r2(axes, total, camera)))
