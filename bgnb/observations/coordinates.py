@@ -45,7 +45,7 @@ def checked_fovalign(fovalign: str) -> FovAlign:
 
 @dataclass(frozen=True)
 class FieldOfView:
-    """Field of view of a run that tracks a fixed position on the sky.
+    """Field of view of a run that tracks a fixed position on the sky, or of a piece of one that keeps altitude and azimuth.
 
     Parameters
     ----------
@@ -57,6 +57,9 @@ class FieldOfView:
         Location of the observatory.
     altaz_pnt : tuple of float or None
         Altitude and azimuth of the pointing, deg, if they are not to be computed, because time or site are not known.
+    drift_altaz : tuple of float or None
+        Altitude and azimuth that the pointing keeps, deg, while the sky drifts by; ``ra_pnt`` and ``dec_pnt`` are those at the
+        reference time. At the zenith, the azimuth does not follow from these.
     """
 
     ra_pnt: float
@@ -64,6 +67,7 @@ class FieldOfView:
     mjd_tt: float
     site: Site
     altaz_pnt: tuple[float, float] | None = None
+    drift_altaz: tuple[float, float] | None = None
 
     def detxy(self, fovalign: FovAlign, ra: Floats, dec: Floats, seconds: Floats) -> tuple[Floats, Floats]:
         """Compute DETX and DETY of sky positions.
@@ -94,6 +98,8 @@ class FieldOfView:
 
     def detxy_altaz(self, ra: Floats, dec: Floats, seconds: Floats) -> tuple[Floats, Floats]:
         """Compute DETX and DETY in the ALTAZ frame, see `detxy`."""
+        if self.drift_altaz is not None and self.altaz_pnt is None:
+            return self._drift_frame.detxy(ra, dec, seconds)
         frame, vectors = self._apparent_frame, _unit_vectors(ra, dec)
         # One matrix rotates ICRS vectors to the tangent frame of the apparent pointing, one vector adds the aberration.
         moved = frame.rotation @ vectors.reshape(3, -1) + (frame.rotation @ frame.velocity)[:, None]
@@ -116,8 +122,8 @@ class FieldOfView:
         tuple of ndarray, shape (n,)
             Altitude and azimuth.
         """
-        if self.altaz_pnt is not None:
-            return np.full(np.shape(seconds), self.altaz_pnt[0]), np.full(np.shape(seconds), self.altaz_pnt[1])
+        if (stated := self.altaz_pnt or self.drift_altaz) is not None:
+            return np.full(np.shape(seconds), stated[0]), np.full(np.shape(seconds), stated[1])
         orientation = _EarthOrientation.at(self.mjd_tt, self.site)
         pointing = orientation.apparent(_unit_vector(self.ra_pnt, self.dec_pnt))
         # In CIRS the sky rotates backwards with respect to the horizon at the reference time.
@@ -126,6 +132,8 @@ class FieldOfView:
 
     def pointing_altitude(self, seconds: Floats) -> Floats:
         """Compute the altitude of the pointing, deg, as `pointing_altaz` does, which takes longer."""
+        if self.drift_altaz is not None:
+            return self.pointing_altaz(seconds)[0]
         ahead, north, east = self._apparent_frame.zenith(seconds)
         return _DEGREES * np.arctan2(ahead, np.sqrt(north * north + east * east))
 
@@ -153,6 +161,8 @@ class FieldOfView:
         ahead, left, up = directions
         if checked_fovalign(fovalign) == "RADEC":
             direction = _tangent_frame(_unit_vector(self.ra_pnt, self.dec_pnt)).T @ np.stack([ahead, up, -left])
+        elif self.drift_altaz is not None and self.altaz_pnt is None:
+            direction = self._drift_frame.sky_of_directions(directions, seconds)
         else:
             frame = self._apparent_frame
             zenith_north, zenith_east = frame.zenith_direction(seconds)
@@ -161,6 +171,19 @@ class FieldOfView:
             direction = _without_aberration(frame.rotation.T @ np.stack([ahead, north, east]), frame.velocity)
         lon, lat = _lon_lat(*direction)
         return np.where(lon < 0, lon + 360, lon), lat
+
+    @cached_property
+    def _drift_frame(self) -> _DriftFrame:
+        assert self.drift_altaz is not None
+        (sin_alt, sin_az), (cos_alt, cos_az) = (f(np.radians(self.drift_altaz)) for f in (np.sin, np.cos))
+        # Components to the north, east and zenith of the directions ahead, to the left and up.
+        axes = [
+            [cos_alt * cos_az, cos_alt * sin_az, sin_alt],
+            [sin_az, -cos_az, 0.0],
+            [-sin_alt * cos_az, -sin_alt * sin_az, cos_alt],
+        ]
+        orientation = _EarthOrientation.at(self.mjd_tt, self.site)
+        return _DriftFrame(np.array(axes) @ orientation.horizon, orientation)
 
     @cached_property
     def _apparent_frame(self) -> _ApparentFrame:
@@ -309,6 +332,36 @@ class _ApparentFrame:
         _, north, east = self.zenith(seconds)
         norm = np.sqrt(north * north + east * east)
         return north / norm, east / norm
+
+
+@dataclass(frozen=True)
+class _DriftFrame:
+    """Frame that is at rest on the Earth: axes ahead, to the left and up, in CIRS at the reference time."""
+
+    axes: Floats
+    orientation: _EarthOrientation
+
+    def detxy(self, ra: Floats, dec: Floats, seconds: Floats) -> tuple[Floats, Floats]:
+        """Compute DETX and DETY of sky positions, see `FieldOfView.detxy`."""
+        vectors, velocity = _unit_vectors(ra, dec), self.orientation.velocity
+        moved = self.orientation.icrs_to_cirs @ (vectors.reshape(3, -1) + velocity[:, None])
+        return _lon_lat(*_turned(self.axes, *_rotated(moved.reshape(vectors.shape), -seconds)))
+
+    def sky_of_directions(self, directions: Floats, seconds: Floats) -> Floats:
+        """Compute ICRS vectors of directions, see `FieldOfView.sky_of_directions`."""
+        return self.orientation.astrometric(np.stack(_rotated(_turned(self.axes.T, *directions), seconds)))
+
+
+def _turned(matrix: Floats, x: Floats, y: Floats, z: Floats) -> list[Floats]:
+    """Multiply vectors by a matrix; the components may be broadcast."""
+    return [row[0] * x + row[1] * y + row[2] * z for row in matrix]
+
+
+def _rotated(vectors: Floats | list[Floats], seconds: Floats) -> list[Floats]:
+    """Rotate vectors with the Earth for some time each."""
+    sin, cos = (f(_EARTH_ROTATION_RATE * seconds) for f in (np.sin, np.cos))
+    x, y, z = vectors
+    return [x * cos - y * sin, x * sin + y * cos, z + np.zeros_like(sin)]
 
 
 @cache

@@ -132,6 +132,8 @@ class EventList:
         Condition by which the events were selected, "" for all events.
     fingerprint : int
         Number that depends on the energies of all events, to recognize copies of a run.
+    drift_altaz : tuple of float or None
+        Altitude and azimuth that the pointing keeps, deg, in a piece of a run whose field of view does not follow the sky.
 
     Raises
     ------
@@ -171,6 +173,7 @@ class EventList:
     altaz_pnt: tuple[float, float] | None = None
     selection: str = ""
     fingerprint: int = 0
+    drift_altaz: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         run = f"run {self.obs_id}"
@@ -230,7 +233,7 @@ class EventList:
     @property
     def field_of_view(self) -> FieldOfView:
         """Field of view, with the middle of the run as reference time."""
-        return FieldOfView(self.ra_pnt, self.dec_pnt, self.mjd_middle, self.site, self.altaz_pnt)
+        return FieldOfView(self.ra_pnt, self.dec_pnt, self.mjd_middle, self.site, self.altaz_pnt, self.drift_altaz)
 
     @property
     def middle(self) -> float:

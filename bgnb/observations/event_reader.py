@@ -136,7 +136,7 @@ def _read(files: RunFiles) -> tuple[EventList, Track | None, FitsTable]:
     del required
     site, pointings = _site(events, files, findings), tables.get(_POINTING)
     if track := track_of(files, events, pointings, mjdref, site, good.intervals, findings):
-        ra_pnt, dec_pnt = track(float(good.intervals[[0, -1], [0, 1]].mean()))
+        ra_pnt, dec_pnt = track.position(float(good.intervals[[0, -1], [0, 1]].mean()))
     else:
         ra_pnt, dec_pnt = pointing_of_events(files, events, ra, dec, findings)
     threshold, limit = _energy_range(tables.get("AEFF"), findings)

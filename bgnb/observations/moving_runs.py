@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
 from bgnb._util.arrays import Floats
 from bgnb.observations import tolerances
-from bgnb.observations.coordinates import Site, pointing_radec
+from bgnb.observations.coordinates import Site, pointing_radec, separation
 from bgnb.observations.event_list import MICROSECONDS, EventList, RunFiles, pieces_of
 from bgnb.observations.findings import Findings
 from bgnb.observations.fits_table import FitsTable
 from bgnb.observations.gadf_keywords import column_in
 from bgnb.observations.run_times import times_of
 
-#: Maximum duration of a piece, s, in which the sky moves by less than 0.1 deg.
-PIECE_DURATION = 20.0
+#: Maximum duration of a piece, s, in which the sky moves by less than `_MOTION`, deg.
+PIECE_DURATION, _MOTION = 20.0, 0.1
 # Maximum good time of such a run, s: no night is longer than a day.
 _MAX_DURATION = 86400.0
 # Minimum number of events that are compared with the track.
@@ -31,7 +32,15 @@ _MARGIN = 5.0
 # Modes in which the field of view does not track one position on the sky, or telescopes point to different positions.
 _OTHER_MODES = ("DRIFT", "SLEW", "RASTER", "SCAN", "DIVERGENT")
 
-Track = Callable[[float], tuple[float, float]]
+
+class Track(NamedTuple):
+    """Pointing of a run as a function of mission time, s: ICRS, deg; and altitude and azimuth if they stay the same, deg.
+
+    At and near the zenith, the azimuth does not follow from the position on the sky.
+    """
+
+    position: Callable[[float], tuple[float, float]]
+    altaz: tuple[float, float] | None = None
 
 
 def unusual_mode(files: RunFiles, events: FitsTable) -> str:
@@ -49,10 +58,11 @@ def track_of(
     gti: Floats,
     findings: Findings,
 ) -> Track | None:
-    """Return the pointing (ICRS, deg) as a function of mission time, s; None for runs that track a position.
+    """Return the pointing at each time; None for runs that track a position.
 
     A run with OBS_MODE = DRIFT has the altitude and azimuth in its header. Others need HDU POINTING with the columns TIME,
-    RA_PNT and DEC_PNT for all of the good time ``gti``, between whose rows positions are interpolated.
+    RA_PNT and DEC_PNT for all of the good time ``gti``, between whose rows positions are interpolated. It is also used for
+    runs with OBS_MODE = DRIFT if it contradicts their header.
 
     Raises
     ------
@@ -65,6 +75,12 @@ def track_of(
         text = f"OBS_MODE is {mode}; only runs that track a fixed position are supported"
         findings.refuse(events.error("unsupported-mode", text))
         return None
+    drift = None
+    if mode == "DRIFT" and {"ALT_PNT", "AZ_PNT"} <= events.cards.keys():
+        altitude, azimuth = events.number("ALT_PNT"), events.number("AZ_PNT") % 360
+        if abs(altitude) > 90:
+            raise events.error("bad-position", f"ALT_PNT = {altitude:g} deg is not an altitude")
+        drift = Track(lambda at: pointing_radec(altitude, azimuth, mjdref + at / 86400, site), (altitude, azimuth))
     if pointings is not None and {"TIME", "RA_PNT", "DEC_PNT"} <= pointings.columns.keys():
         time = times_of(pointings, mjdref)
         ra, dec = (column_in(pointings, name, "deg") for name in ("RA_PNT", "DEC_PNT"))
@@ -76,10 +92,12 @@ def track_of(
         ):
             order = np.flatnonzero(known)[np.argsort(time[known], kind="stable")]
             time, ra, dec = time[order], np.unwrap(ra[order], period=360), dec[order]
-            return lambda at: (float(np.interp(at, time, ra)) % 360, float(np.interp(at, time, dec)))
-    if mode == "DRIFT" and {"ALT_PNT", "AZ_PNT"} <= events.cards.keys():
-        altitude, azimuth = events.number("ALT_PNT"), events.number("AZ_PNT")
-        return lambda at: pointing_radec(altitude, azimuth, mjdref + at / 86400, site)
+            track = Track(lambda at: (float(np.interp(at, time, ra)) % 360, float(np.interp(at, time, dec))))
+            ends = gti[[0, -1], [0, 1]].tolist()
+            if drift is None or any(separation(*track.position(at), *drift.position(at)) > _MOTION for at in ends):
+                return track
+    if drift is not None:
+        return drift
     missing = "HDU POINTING does not state the pointing from its start to its end (columns TIME, RA_PNT, DEC_PNT)"
     if mode == "DRIFT":
         missing += ", nor the header ALT_PNT and AZ_PNT"
@@ -96,8 +114,8 @@ def cut_into_pieces(run: EventList, events: FitsTable, track: Track, findings: F
         The run.
     events : `~bgnb.observations.fits_table.FitsTable`
         Its HDU of events, for errors.
-    track : callable
-        Pointing as a function of mission time.
+    track : Track
+        Pointing at each time.
     findings : `~bgnb.observations.findings.Findings`
         Checks that the run may fail.
 
@@ -120,11 +138,11 @@ def cut_into_pieces(run: EventList, events: FitsTable, track: Track, findings: F
     number = np.maximum(np.searchsorted(pieces[:, 0], run.time, side="right") - 1, 0)
     parts = []
     for row, (gti, microseconds) in enumerate(zip(pieces, livetime_us.tolist(), strict=True)):
-        ra_pnt, dec_pnt = track(float(gti.mean()))
+        ra_pnt, dec_pnt = track.position(float(gti.mean()))
         chosen = number == row
         columns = {name: getattr(run, name)[chosen] for name in ("time", "ra", "dec", "energy")}
         where = {"ra_pnt": ra_pnt, "dec_pnt": dec_pnt, "gti": gti[None], "livetime": microseconds / MICROSECONDS}
-        parts.append(replace(run, **columns, **where, time_cut=0.0))
+        parts.append(replace(run, **columns, **where, time_cut=0.0, drift_altaz=track.altaz))
     _check_track(parts, events, findings)
     findings.note("the run moves, but without --sources mask only sources near RA_PNT and DEC_PNT are noticed", requested=True)
     return [replace(part, notes=(*part.notes, *findings.notes)) for part in parts]

@@ -131,6 +131,24 @@ def test_sky_position_inverts_detxy(fovalign):
     np.testing.assert_allclose(view.detxy(fovalign, ra, dec, seconds), [detx, dety], atol=1e-9)
 
 
+@pytest.mark.parametrize("altaz", [(90.0, 130.0), (89.999, 130.0), (0.0, 10.0), (65.0, 300.0)])
+def test_drifting_field_of_view(altaz):
+    """A field of view that keeps altitude and azimuth is, at each time, that of the position which is there then."""
+    rng = np.random.default_rng(3)
+    (detx, dety), seconds = rng.uniform(-40, 40, (2, 50)), rng.uniform(-3000, 3000, 50)
+    view = FieldOfView(*pointing_radec(*altaz, 53343.9, SITE), 53343.9, SITE, drift_altaz=altaz)
+    ra, dec = view.sky_position("ALTAZ", detx, dety, seconds)
+    np.testing.assert_allclose(view.detxy("ALTAZ", ra, dec, seconds), [detx, dety], atol=1e-9)
+    np.testing.assert_array_equal(view.pointing_altaz(seconds), np.repeat(np.array(altaz)[:, None], 50, axis=1))
+    np.testing.assert_array_equal(view.pointing_altitude(seconds), altaz[0])
+    if altaz[0] == 90:
+        return
+    for number, time in enumerate(seconds / 86400):
+        tracked = FieldOfView(*pointing_radec(*altaz, view.mjd_tt + time, SITE), view.mjd_tt + time, SITE)
+        found = tracked.detxy("ALTAZ", ra[number], dec[number], np.zeros(1))
+        np.testing.assert_allclose(np.ravel(found), [detx[number], dety[number]], atol=1e-4)
+
+
 def test_altitude_of_sun_against_astropy():
     """Agree with astropy within 0.01 deg."""
     location = EarthLocation(lon=SITE.lon * u.deg, lat=SITE.lat * u.deg, height=SITE.height * u.m)

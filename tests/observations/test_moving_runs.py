@@ -19,36 +19,37 @@ ALTITUDE, AZIMUTH, N_EVENTS = 70.0, 130.0, 2000
 SMALL = {"select": "all", "method": "unsmoothed", "n_energy": 4, "n_fov": 10, "fov_max": 5 * u.deg}
 
 
-def drift_run(obs_id, mode="DRIFT", *, tracks=False):
+def drift_run(obs_id, mode="DRIFT", *, tracks=False, altitude=ALTITUDE):
     """Make events around a fixed altitude and azimuth, by Astropy; or around a fixed position."""
     rng = np.random.default_rng(obs_id)
     time = np.sort(rng.uniform(TSTART, TSTART + ONTIME, N_EVENTS))
     at = Time(MJDREF + (np.full(N_EVENTS, TSTART + ONTIME / 2) if tracks else time) / 86400, format="mjd", scale="tt")
     location = EarthLocation(lon=SITE["GEOLON"] * u.deg, lat=SITE["GEOLAT"] * u.deg, height=SITE["ALTITUDE"] * u.m)
-    pointing = SkyCoord(AZIMUTH * u.deg, ALTITUDE * u.deg, frame=AltAz(obstime=at, location=location))
+    pointing = SkyCoord(AZIMUTH * u.deg, altitude * u.deg, frame=AltAz(obstime=at, location=location))
     x, y = rng.normal(0.6, 1.0, N_EVENTS), rng.normal(-0.3, 0.8, N_EVENTS)
-    frame = SkyOffsetFrame(origin=SkyCoord(AZIMUTH * u.deg, ALTITUDE * u.deg))
+    frame = SkyOffsetFrame(origin=SkyCoord(AZIMUTH * u.deg, altitude * u.deg))
     offset = SkyCoord(x * u.deg, y * u.deg, frame=frame).transform_to(SkyCoord(0 * u.deg, 0 * u.deg).frame)
     sky = SkyCoord(offset.ra, offset.dec, frame=pointing.frame.replicate_without_data()).icrs
     middle = pointing[N_EVENTS // 2].icrs
     events = {"TIME": time, "RA": sky.ra.deg, "DEC": sky.dec.deg, "ENERGY": 0.5 * rng.uniform(0, 1, N_EVENTS) ** (-1 / 1.7)}
-    stated = {"RA_PNT": middle.ra.deg, "DEC_PNT": middle.dec.deg, "ALT_PNT": ALTITUDE, "AZ_PNT": AZIMUTH}
+    stated = {"RA_PNT": middle.ra.deg, "DEC_PNT": middle.dec.deg, "ALT_PNT": altitude, "AZ_PNT": AZIMUTH}
     # DETX increases against azimuth.
     return run(obs_id, 1, events=events, OBS_MODE=mode, threshold=None, **stated), -x, y
 
 
-def test_drift_runs_are_cut_into_pieces(tmp_path):
-    """Events of a run at fixed altitude and azimuth have their true DETX and DETY within the motion in half a piece."""
-    parts, x, y = drift_run(2)
+@pytest.mark.parametrize("altitude", [70.0, 89.97, 90.0])
+def test_drift_runs_are_cut_into_pieces(tmp_path, altitude):
+    """Events of a run at fixed altitude and azimuth have their true DETX and DETY, also at the zenith."""
+    parts, x, y = drift_run(2, altitude=altitude)
     files = open_runs(write_gadf(tmp_path / "in", [parts]), "GADF").files(2)
     pieces = read_pieces(files)
     assert len(pieces) == 84
     assert sum(len(piece) for piece in pieces) == N_EVENTS
     assert sum(piece.livetime for piece in pieces) == pytest.approx(1502, abs=1e-6)
     found = np.concatenate([np.stack(piece.detxy("ALTAZ")) for piece in pieces], axis=1)
-    np.testing.assert_allclose(found, [x, y], atol=0.05)
+    np.testing.assert_allclose(found, [x, y], atol=1e-3)
     assert all("--sources mask" in "; ".join(piece.notes) for piece in pieces)
-    assert max(abs(piece.field_of_view.pointing_altaz(np.zeros(1))[0][0] - ALTITUDE) for piece in pieces) < 0.01
+    np.testing.assert_allclose([piece.mean_pointing for piece in pieces], [(altitude, AZIMUTH)] * 84, atol=1e-9)
     with raises("unsupported-mode", "DRIFT", "models"):
         read_event_list(files)
 
@@ -102,20 +103,48 @@ def test_drift_of_many_days_is_refused(tmp_path):
         read_pieces(open_runs(indir, "GADF").files(2))
 
 
+def test_altitude_of_drift_runs_is_an_angle(tmp_path):
+    """A drift run whose ALT_PNT is not an altitude is refused."""
+    indir = write_gadf(tmp_path / "in", [drift_run(2)[0]])
+    with changed_file(indir / "data" / "run2.fits.gz") as hdus:
+        hdus["EVENTS"].header["ALT_PNT"] = 110.0
+    with raises("bad-position", "run2.fits.gz", "ALT_PNT = 110"):
+        read_pieces(open_runs(indir, "GADF").files(2))
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.5])
+def test_drift_runs_with_positions(tmp_path, shift):
+    """Positions in HDU POINTING are used only if they contradict the altitude and azimuth of the header."""
+    parts, _, y = drift_run(2, altitude=90.0)
+    path = write_gadf(tmp_path / "in", [parts]) / "data" / "run2.fits.gz"
+    add_positions(path, altitude=90 - shift)
+    pieces = read_pieces(open_runs(tmp_path / "in", "GADF").files(2))
+    for piece in pieces:
+        assert piece.mean_pointing == pytest.approx((90 - shift, AZIMUTH), abs=0.1)
+        assert (piece.drift_altaz is None) == (shift > 0)
+    found = np.concatenate([np.stack(piece.detxy("ALTAZ")) for piece in pieces], axis=1)
+    np.testing.assert_allclose(found[1].mean(), y.mean() + shift, atol=0.02)
+
+
+def add_positions(path, altitude=ALTITUDE):
+    """Add HDU POINTING with the positions of a fixed altitude and azimuth."""
+    location = EarthLocation(lon=SITE["GEOLON"] * u.deg, lat=SITE["GEOLAT"] * u.deg, height=SITE["ALTITUDE"] * u.m)
+    time = TSTART + np.linspace(0, ONTIME, 30)
+    at = Time(MJDREF + time / 86400, format="mjd", scale="tt")
+    sky = SkyCoord(AZIMUTH * u.deg, altitude * u.deg, frame=AltAz(obstime=at, location=location)).icrs
+    pointings = fits.table_to_hdu(Table({"TIME": time * u.s, "RA_PNT": sky.ra.deg * u.deg, "DEC_PNT": sky.dec.deg * u.deg}))
+    pointings.name = "POINTING"
+    with fits.open(path) as hdus:
+        fits.HDUList([*hdus, pointings]).writeto(path, overwrite=True)
+
+
 def test_raster_runs_need_pointings(tmp_path):
     """A raster run is cut into pieces with the positions of HDU POINTING, and refused without them."""
     indir = write_gadf(tmp_path / "in", [drift_run(2, mode="RASTER")[0]])
     with raises("unsupported-mode", "RASTER"):
         read_pieces(open_runs(indir, "GADF").files(2))
-    location = EarthLocation(lon=SITE["GEOLON"] * u.deg, lat=SITE["GEOLAT"] * u.deg, height=SITE["ALTITUDE"] * u.m)
-    time = TSTART + np.linspace(0, ONTIME, 30)
-    at = Time(MJDREF + time / 86400, format="mjd", scale="tt")
-    sky = SkyCoord(AZIMUTH * u.deg, ALTITUDE * u.deg, frame=AltAz(obstime=at, location=location)).icrs
-    pointings = fits.table_to_hdu(Table({"TIME": time * u.s, "RA_PNT": sky.ra.deg * u.deg, "DEC_PNT": sky.dec.deg * u.deg}))
-    pointings.name = "POINTING"
     path = indir / "data" / "run2.fits.gz"
-    with fits.open(path) as hdus:
-        fits.HDUList([*hdus, pointings]).writeto(path, overwrite=True)
+    add_positions(path)
     pieces = read_pieces(open_runs(indir, "GADF").files(2))
     with changed_file(path) as hdus:  # a minute too short
         hdus["POINTING"].data["TIME"] = np.minimum(hdus["POINTING"].data["TIME"], TSTART + ONTIME - 60)
