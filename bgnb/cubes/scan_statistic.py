@@ -159,7 +159,7 @@ def scan(
         total = np.maximum(sets.sum(axis=1, keepdims=True), 1.0)
         observed = in_windows(sets)
         mean = in_windows(fitted) if trend is not None else in_windows(expected) * (total / max(expected.sum(), 1e-300))
-        scanned = (mean > _MIN_EXPECTED) & (mean <= total / 2)
+        scanned = (mean > _MIN_EXPECTED) & (mean <= total / 2) & sets.any(axis=1, keepdims=True)
         mean = np.where(scanned, mean, 1.0)
         # The deviation of a window is a sum over all cells, with weights 1 (in the window) − share − lever · deviations.
         share, lever = mean / total, np.zeros(1)

@@ -26,7 +26,7 @@ from bgnb.files.model_directory import read_models
 from bgnb.gammapy.attached_runs import attached_run, notes_on_backgrounds, notes_on_selection
 from bgnb.gammapy.background_priors import BackgroundErrors, counts_in_mask
 from bgnb.gammapy.irfs import to_irf
-from bgnb.gammapy.observations import obs_id_of, runs_of
+from bgnb.gammapy.observations import is_empty, obs_id_of, runs_of
 from bgnb.gammapy.run_background import RunBackground, RunBackgrounds
 from bgnb.gammapy.settings import BackgroundSettings
 from bgnb.production.make_models import Production
@@ -50,14 +50,14 @@ _INSIDE = 1e-6
 class BackgroundMaker(Maker):
     """Make the background of datasets from models.
 
-    The background is that of `bgnb.attach`: the mean rate of the models over the pointings of the observation, with
-    its norm. Put this maker after `~gammapy.makers.MapDatasetMaker` or `~gammapy.makers.SpectrumDatasetMaker`, which
-    need a selection without ``"background"`` if observations have no background; and, if datasets are stacked, after
-    `~gammapy.makers.SafeMaskMaker`, so that the uncertainty takes the masks into account. The column BKG_NORM of
-    ``dataset.meta_table`` has the norm; further columns with the uncertainty are used by `set_background_priors`.
-    Notes on an observation, such as one long before or after the runs of the models, with an unusual norm or with many
-    events outside their axes, are logged as warnings by the logger ``bgnb.gammapy``. Observations are not compared with each
-    other, as `bgnb.attach` does.
+    The background is that of `bgnb.attach`: the mean rate of the models over the pointings of the observation, with its norm.
+    An observation without events, such as a short part of a run, has one as well. Put this maker after
+    `~gammapy.makers.MapDatasetMaker` or `~gammapy.makers.SpectrumDatasetMaker`, which need a selection without ``"background"``
+    if observations have no background; and, if datasets are stacked, after `~gammapy.makers.SafeMaskMaker`, so that the
+    uncertainty takes the masks into account. The column BKG_NORM of ``dataset.meta_table`` has the norm; further columns with
+    the uncertainty are used by `set_background_priors`. Notes on an observation, such as one long before or after the runs of
+    the models, with an unusual norm or with many events outside their axes, are logged as warnings by the logger
+    ``bgnb.gammapy``. Observations are not compared with each other, as `bgnb.attach` does.
 
     Parameters
     ----------
@@ -256,7 +256,10 @@ class BackgroundMaker(Maker):
     def _make(self, observation: Observation, *, in_altaz: bool = True) -> RunBackground:
         runs = runs_of([observation], self._settings.reading)
         (obs_id,) = runs.obs_ids
-        background = self._background_of(runs.files(obs_id), in_altaz=in_altaz)
+        files = runs.files(obs_id)
+        if is_empty(observation):  # the models predict a background nevertheless
+            files = replace(files, may_be_empty=True)
+        background = self._background_of(files, in_altaz=in_altaz)
         made, covered = attached_run(background), background.coverage
         if covered.outside <= MANY_OUTSIDE * covered.events:  # most observations have a few such events
             made = replace(made, coverage=None)

@@ -55,9 +55,10 @@ def make_models(
 
     The models are those of `bgnb.make_models` from the same runs, up to rounding: counts are equal, livetimes and rates
     agree within 1e-6. Events and good time intervals are those of the observations, so that filters of time apply, such as
-    `~gammapy.data.Observations.select_time`. Observations with event filters are skipped, as these would change the counts,
-    but not livetime and solid angle; exclude regions with ``exclude``. Gammapy passes on neither the HDU POINTING nor comments
-    of headers: LO_THRES and HI_THRES are in TeV, and that a run does not track a position is seen from its events only.
+    `~gammapy.data.Observations.select_time`; a part without events counts with its livetime. Observations with event filters
+    are skipped, as these would change the counts, but not livetime and solid angle; exclude regions with ``exclude``. Gammapy
+    passes on neither the HDU POINTING nor comments of headers: LO_THRES and HI_THRES are in TeV, and that a run does not track
+    a position is seen from its events only.
 
     Parameters
     ----------
@@ -151,7 +152,8 @@ def run_of(observation: Observation, reading: ReadingSettings) -> RunFiles:
     }
     columns = () if reading.events is None else EventSelection(reading.events).columns
     content = partial(_content, observation, str(path), reading, columns)
-    return RunFiles(obs_id, **hdus, content=content, reading=reading)
+    is_part = observation.obs_filter.time_filter is not None
+    return RunFiles(obs_id, **hdus, content=content, reading=reading, may_be_empty=is_part)
 
 
 def row_of(observation: Observation, where: str, reading: ReadingSettings) -> dict[str, Any]:
@@ -194,6 +196,18 @@ def obs_id_of(observation: Observation) -> int:
     except ValueError:
         given = quoted(observation.obs_id)
         raise BgnbError("invalid-value", f"obs_id of an observation must be an integer, got {given}") from None
+
+
+def is_empty(observation: Observation) -> bool:
+    """Return true for an observation without events, such as a short part of a run.
+
+    Raises
+    ------
+    DataError
+        If they cannot be read.
+    """
+    events = _read(observation, "events", f"observation {observation.obs_id}")
+    return events is not None and not len(events.table)
 
 
 def _read(observation: Observation, name: str, where: str) -> Any:

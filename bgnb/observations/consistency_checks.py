@@ -76,7 +76,7 @@ def check_run(
     """
     if table.get("OBS_ID") is None and files.shared_with is not None:
         raise table.error("duplicate-run", f"the index lists these events for run {files.shared_with} too; OBS_ID is missing")
-    if not run.in_gti.any():
+    if not run.in_gti.any() and not files.may_be_empty:
         raise table.error("bad-gti", "no event lies in a good time interval; do EVENTS and GTI have the same MJDREF?")
     _check_energies(table, run, findings)
     _check_frame(table)
@@ -154,10 +154,12 @@ def check_obs_id(files: RunFiles, kind: str, table: FitsTable, findings: Finding
 
 def _check_energies(table: FitsTable, run: EventList, findings: Findings) -> None:
     """Check the unit of energies by their median, and that they are not logarithms, clipped or rounded."""
+    if len(run) < _MIN_EVENTS_FOR_MEDIAN:
+        return
     energy = np.sort(run.energy[sample_rows(len(run))])
     middle = float(np.median(energy))
     low, high = tolerances.MEDIAN_ENERGY
-    if len(run) >= _MIN_EVENTS_FOR_MEDIAN and not low <= middle <= high:
+    if not low <= middle <= high:
         unit = table.units["ENERGY"] or table.get("EUNIT")
         findings.refuse(table.error("bad-energy", f"column ENERGY has a median of {middle:g} TeV; its unit cannot be {unit}"))
     if len(run) < _MIN_EVENTS:

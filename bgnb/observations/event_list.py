@@ -71,6 +71,8 @@ class RunFiles:
         What the index states of the files.
     strict : bool
         Whether what is otherwise a note on the run is an error.
+    may_be_empty : bool
+        Whether it is no error that there are no events, or none in the good time, as in a short part of a run.
     """
 
     obs_id: int
@@ -83,6 +85,7 @@ class RunFiles:
     reading: ReadingSettings = field(default_factory=ReadingSettings)
     files: Mapping[Path, FileState] = field(default_factory=dict)
     strict: bool = False
+    may_be_empty: bool = False
 
 
 @dataclass(frozen=True, eq=False)

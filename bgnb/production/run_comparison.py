@@ -85,8 +85,11 @@ def notes_on_used_runs(runs: Runs, counted: Mapping[int, RunCounts]) -> list[str
 
 
 def unlikely_runs(runs: Runs, counted: Mapping[int, RunCounts]) -> dict[int, DataError]:
-    """Return the errors of copies of runs, and of runs with far fewer events than runs of similar altitude, by OBS_ID."""
-    return {**_low_rates(runs, counted)[0], **_copies(runs, counted)}
+    """Return the errors of unlikely runs, by OBS_ID.
+
+    They are copies, have far fewer events than runs of similar altitude, or no event of any run meets the condition on events.
+    """
+    return {**_low_rates(runs, counted)[0], **_copies(runs, counted), **_without_events(runs, counted)}
 
 
 def notes_on_runs(runs: Runs, counted: Mapping[int, RunCounts]) -> list[str]:
@@ -120,6 +123,14 @@ def _copies(directory: Runs, runs: Mapping[int, RunCounts]) -> dict[int, DataErr
             where = directory.files(obs_id).events.path
             found[obs_id] = DataError("duplicate-run", f"{where}: run {obs_id} has the same events as run {other}")
     return found
+
+
+def _without_events(directory: Runs, runs: Mapping[int, RunCounts]) -> dict[int, DataError]:
+    """Return the same error for all runs if none has an event that meets the condition; in some runs, none may be chance."""
+    if any(run.events or not run.selection for run in runs.values()):
+        return {}
+    text = "no event of any run meets the condition {}; check its values"
+    return {obs_id: DataError("no-events", f"{directory.path}: {text.format(run.selection)}") for obs_id, run in runs.items()}
 
 
 def _low_rates(directory: Runs, runs: Mapping[int, RunCounts]) -> tuple[dict[int, DataError], list[str]]:

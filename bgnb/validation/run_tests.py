@@ -430,7 +430,7 @@ def _cells_of(windows: csr_array, result: Scan) -> Bools:
 def _summary(result: Scan, where: str) -> RunTest:
     return RunTest(
         p_value=result.p_value,
-        where=where,
+        where=where if result.significances.any() else "",
         counts=result.counts,
         expected=result.expected,
         significance=result.significance if len(result.significances) else 0.0,

@@ -121,9 +121,10 @@ def test_scan_without_counts():
         (none + 3, 0 * EXPECTED, WINDOWS),
         (none + 3, EXPECTED, WINDOWS[:0]),
     ):
-        found = scan(counts, expected, windows, rng, trend=TRENDS["random"])
-        assert (found.p_value, found.counts, found.expected) == (1, 0, 0)
-        assert not found.significances.any()
+        for trend in (None, TRENDS["random"]):
+            found = scan(counts, expected, windows, rng, trend=trend)
+            assert (found.p_value, found.counts, found.expected) == (1, 0, 0)
+            assert not found.significances.any()
     expected = np.where(np.arange(8) == 5, 0, EXPECTED)
     counts = np.rint(expected * 10).astype(int)
     counts[5] = 999

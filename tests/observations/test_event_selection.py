@@ -8,7 +8,17 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.table import Table
 
-from bgnb import make_models, open_runs, read_event_list, read_model, write_models
+from bgnb import (
+    attach,
+    check_runs,
+    inspect,
+    make_models,
+    open_runs,
+    read_event_list,
+    read_model,
+    validate,
+    write_models,
+)
 from bgnb.observations.event_selection import EventSelection
 from bgnb.observations.fits_table import FitsTable
 from tests.broken.directory import CHANGED, file_of, in_columns, write_runs
@@ -179,10 +189,57 @@ def test_unsuitable_columns_are_named(indir):
         ("HADRONNESS < 0.2", "missing-column", "HADRONNESS"),
         ("GAMMANESS & 1", "bad-condition", "GAMMANESS"),
         ("NAME > 3", "bad-condition", "texts"),
-        ("GAMMANESS > 7", "no-events", "GAMMANESS > 7"),
     ):
         with raises(code, "run4.fits.gz", word):
             read_event_list(open_runs(indir, "GADF", events=condition).files(CHANGED))
+
+
+def test_run_without_selected_events_is_a_measurement(indir, tmp_path):
+    """A run of which no event meets the condition counts with its livetime, in all commands, and is noted."""
+    condition = "EVENT_ID > 45"  # none of the 40 events of run 2, 5 of 50 and 35 of 80 in the others
+    run = read_event_list(open_runs(indir, "GADF", events=condition).with_on_error("fail").files(2))
+    everything = read_event_list(open_runs(indir, "GADF").files(2))
+    note = f"no event meets the condition {condition}; the livetime counts"
+    assert len(run) == 0
+    assert (run.livetime, run.ontime, run.notes) == (everything.livetime, everything.ontime, (note,))
+    settings = {"select": "all", "events": condition, "progress": False}
+    for method in ("classic", "spline"):
+        production = make_models(indir, "GADF", method=method, n_energy=6, n_fov=6, fov_max=4 * u.deg, **settings)
+        (group,) = production.report.groups
+        assert (group.n_runs, group.counts) == (3, 40)
+        assert group.livetime_s == 1502 + 1504 + 1508
+        assert f"note: {note}: run 2\n" in f"{production.report.summary}\n"
+        write_models(production, tmp_path / method)
+    models = tmp_path / "classic"
+    validation = validate(models, indir, "GADF", energy_min="1 TeV", **settings)
+    assert {each.obs_id: each.n_counts > 0 for each in validation.runs} == {2: False, 4: True, 8: True}
+    attached = attach(models, indir, "GADF", tmp_path / "store", **settings)
+    assert attached.obs_ids == [2, 4, 8]
+    norm = {each.obs_id: each.norm for each in attached.runs}[2]
+    assert (norm.source, norm.counts) == ("run", 0)
+    assert norm.norm < 1
+    checks = check_runs(indir, "GADF", models, **settings)
+    (tests,) = (each.tests for each in checks.runs if each.obs_id == 2)
+    assert [tests[name].p_value for name in ("time", "field", "energy", "source")] == [1, 1, 1, 1]
+    for result in (validation, attached, checks):
+        assert f"{note}: run 2" in result.notes
+    inspection = inspect(indir, "GADF", events=condition, progress=False)
+    assert inspection.table["STATUS"].tolist() == 3 * ["usable"]
+    assert inspection.table["RATE"][0] == 0
+
+
+def test_condition_that_no_event_meets_is_an_error(indir):
+    """If no event of any run meets the condition, it is wrong."""
+    condition = "GAMMANESS > 7"
+    arguments = {"events": condition, "select": "all", "method": "classic"}
+    text = f"no event of any run meets the condition {condition}"
+    with raises("no-counts", text):
+        make_models(indir, "GADF", **arguments)
+    with raises("no-events", text):
+        make_models(indir, "GADF", on_error="fail", **arguments)
+    inspection = inspect(indir, "GADF", events=condition, progress=False)
+    assert inspection.table["STATUS"].tolist() == 3 * ["no-events"]
+    assert text in inspection.table["REASON"][0]
 
 
 def test_models_state_the_condition(indir, tmp_path):

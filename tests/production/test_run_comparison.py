@@ -54,6 +54,15 @@ def test_nearly_empty_run_among_few():
             assert all("less than 2 %" in note and note.endswith(": 0 (1 event)") for note in notes)
 
 
+def test_runs_without_selected_events():
+    """Some runs may have no event that meets a condition; if none has one, the condition is wrong."""
+    runs = {n: replace(run(n, 60, events), selection="A > 1") for n, events in ((1, 0), (2, 0), (3, 1))}
+    assert not unlikely_runs(directory(), runs)
+    errors = unlikely_runs(directory(), {n: each for n, each in runs.items() if n < 3})
+    assert {n: error.code for n, error in errors.items()} == {1: "no-events", 2: "no-events"}
+    assert not unlikely_runs(directory(), {1: run(1, 60, 0)})
+
+
 def test_run_and_its_parts_are_noted():
     """A run overlaps with each of its parts, but not with the next run, nor with another field at the same time."""
     seconds = {9: (0, 1800), 2: (0, 900), 5: (900, 900), 3: (1800, 1800), 4: (0, 1800), 6: (1700, 400)}
@@ -92,4 +101,7 @@ def expected_events(one, runs):
 
 
 def directory():
-    return SimpleNamespace(files=lambda obs_id: SimpleNamespace(events=SimpleNamespace(path=Path(f"run_{obs_id}.fits"))))
+    path = Path("runs")
+    return SimpleNamespace(
+        path=path, files=lambda obs_id: SimpleNamespace(events=SimpleNamespace(path=path / f"run_{obs_id}.fits"))
+    )

@@ -338,9 +338,33 @@ def test_maker_checks_its_settings(models, tmp_path):
 def test_unusable_observation_is_an_error(models, observations):
     """An observation that cannot be used is an error that names it."""
     observation = observations[0].copy(in_memory=True)
-    observation.events = EventList(observation.events.table[:0])
-    with raises("no-events", "observation 1", kind=DataError):
+    observation.events.table["RA"][:] = np.nan
+    with raises("bad-column", "observation 1", kind=DataError):
         BackgroundMaker(models["ALTAZ"]).run(filled(empty_map(observation), observation), observation)
+
+
+@pytest.mark.parametrize("kind", ["in memory", "part", "part without good events"])
+def test_observation_without_events_has_a_background(models, observations, kind):
+    """Zero events are a measurement: the norm is that of zero counts, and the norm of the models needs no events."""
+    whole = observations[2 if kind == "part without good events" else 0]
+    seconds = np.sort((whole.events.time - whole.tstart).to_value("s"))
+    if kind == "in memory":
+        observation = whole.copy(in_memory=True)
+        observation.events = EventList(whole.events.table[:0])
+    else:
+        first = np.diff(seconds).argmax()
+        start, stop = seconds[first] + 0.01, seconds[first + 1] - 0.01
+        if kind == "part without good events":  # the first good time interval ends at 300 s, but not the events
+            start, stop = seconds[seconds < 300][-1] + 0.01, 500.0
+        observation = whole.select_time(Time(whole.tstart + [start, stop] * u.s))
+        assert (len(observation.events.table) > 0) == (kind == "part without good events")
+    background = {}
+    for norm, each in (("run", observation), ("model", observation), ("model", whole)):
+        dataset = BackgroundMaker(models["ALTAZ"], norm).run(filled(empty_map(whole), each), each)
+        background[norm, each is whole] = dataset.background.data.sum() / each.gti.time_sum.to_value("s")
+        assert (dataset.meta_table["BKG_NORM"][0] < 1) == (norm == "run")
+    assert background["run", False] < background["model", False]
+    assert background["model", False] == pytest.approx(background["model", True], rel=0.05)
 
 
 def test_unsuitable_datasets_are_refused(models, observations):

@@ -299,6 +299,20 @@ def with_column(observation, name, values):
     return changed
 
 
+def test_part_without_events_is_a_measurement(observations):
+    """A part of a run without events counts with its livetime; a whole run without events is suspicious, and skipped."""
+    whole = observations[0]
+    seconds = np.sort((whole.events.time - whole.tstart).to_value("s"))
+    first = np.diff(seconds).argmax()
+    ends = [seconds[first] + 0.01, seconds[first + 1] - 0.01]
+    part = whole.select_time(Time(whole.tstart + ends * u.s))
+    assert len(part.events.table) == 0
+    report = bgnb.gammapy.make_models([part, observations[1]], on_error="fail", **SETTINGS).report
+    (run,) = (each for each in report.runs if each.obs_id == whole.obs_id)
+    assert run.reason is None
+    assert (run.counted.events, run.counted.ontime_s) == (0, pytest.approx(np.diff(ends)[0], abs=1e-4))
+
+
 def far_in_time(observation):
     return observation.select_time(Time([60000, 60001], format="mjd", scale="tt"))
 
