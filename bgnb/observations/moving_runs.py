@@ -14,7 +14,7 @@ from bgnb.observations.coordinates import Site, pointing_radec, separation
 from bgnb.observations.event_list import MICROSECONDS, EventList, RunFiles, pieces_of
 from bgnb.observations.findings import Findings
 from bgnb.observations.fits_table import FitsTable
-from bgnb.observations.gadf_keywords import column_in
+from bgnb.observations.gadf_keywords import altaz_in, column_in
 from bgnb.observations.run_times import times_of
 
 #: Maximum duration of a piece, s, in which the sky moves by less than `_MOTION`, deg.
@@ -62,7 +62,7 @@ def track_of(
 
     A run with OBS_MODE = DRIFT has the altitude and azimuth in its header. Others need HDU POINTING with the columns TIME,
     RA_PNT and DEC_PNT for all of the good time ``gti``, between whose rows positions are interpolated. It is also used for
-    runs with OBS_MODE = DRIFT if it contradicts their header.
+    runs with OBS_MODE = DRIFT if it contradicts their header, or the pointing is to be computed.
 
     Raises
     ------
@@ -76,8 +76,8 @@ def track_of(
         findings.refuse(events.error("unsupported-mode", text))
         return None
     drift = None
-    if mode == "DRIFT" and {"ALT_PNT", "AZ_PNT"} <= events.cards.keys():
-        altitude, azimuth = events.number("ALT_PNT"), events.number("AZ_PNT") % 360
+    if mode == "DRIFT" and (altaz := altaz_in(replace(events, defaults={}))):
+        altitude, azimuth = altaz[0], altaz[1] % 360
         if abs(altitude) > 90:
             raise events.error("bad-position", f"ALT_PNT = {altitude:g} deg is not an altitude")
         drift = Track(lambda at: pointing_radec(altitude, azimuth, mjdref + at / 86400, site), (altitude, azimuth))
@@ -93,8 +93,9 @@ def track_of(
             order = np.flatnonzero(known)[np.argsort(time[known], kind="stable")]
             time, ra, dec = time[order], np.unwrap(ra[order], period=360), dec[order]
             track = Track(lambda at: (float(np.interp(at, time, ra)) % 360, float(np.interp(at, time, dec))))
-            ends = gti[[0, -1], [0, 1]].tolist()
-            if drift is None or any(separation(*track.position(at), *drift.position(at)) > _MOTION for at in ends):
+            if drift is None or findings.reading.pointing == "computed":
+                return track
+            if any(separation(*track.position(at), *drift.position(at)) > _MOTION for at in gti[[0, -1], [0, 1]]):
                 return track
     if drift is not None:
         return drift
