@@ -17,8 +17,8 @@ from contextlib import contextmanager, suppress
 from bgnb._util.errors import enumerate_values, notes_of
 
 # SIGHUP is sent when a terminal or a connection is closed, SIGXCPU at a limit of CPU time (ulimit -S -t), SIGUSR1 and SIGUSR2
-# by batch systems some time before they kill, SIGALRM by alarm in shells. Signals that are ignored, as under nohup, stay so.
-_NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGXCPU", "SIGUSR1", "SIGUSR2", "SIGALRM")
+# by batch systems some time before they kill. Signals that are ignored, as under nohup, stay ignored.
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGXCPU", "SIGUSR1", "SIGUSR2")
 _ENDING = tuple(getattr(signal, name) for name in _NAMES if hasattr(signal, name))  # Windows has the first two
 # Time in s within which signals count as one.
 _TOGETHER = 1.0

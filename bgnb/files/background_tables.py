@@ -259,7 +259,8 @@ def _transposed(hdu: fits.BinTableHDU, path: str | Path, name: str, order: tuple
         stated = f"column {name} has {values.ndim} axes by TDIM, but needs {len(order)}"
         raise DataError("bad-column", f"{path}, HDU {hdu.name}: {stated}")
     axes = [order.index(axis) for axis in (*_AXES, "theta") if axis in order]
-    return values.astype(values.dtype.newbyteorder("=")).transpose(axes)
+    # A copy in order, so that sums are the same to the last digit as of a model that was not read from a file.
+    return np.ascontiguousarray(values.transpose(axes), dtype=values.dtype.newbyteorder("="))
 
 
 def read_rate(hdu: fits.BinTableHDU, path: str | Path, name: str, axes: CubeAxes) -> u.Quantity:
