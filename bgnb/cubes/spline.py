@@ -97,6 +97,8 @@ TURNING_TERMS: tuple[Term, ...] = (
 ROUND_FROM = 3
 #: Terms for a single pointing, without surfaces in DETX and DETY: a radial profile with a gradient.
 RADIAL_TERMS = tuple(term for term in TERMS if term[0] == "1" and term[2] != "xy~")
+# Terms of the fits that find the edge of the camera, with surfaces: an elongated field of view has no edge.
+_OF_EDGE = tuple(term for term in TERMS if term[0] == "1")
 # Functions of the energy that are multiplied by the norms and the spectral indices of the runs.
 _OF_NORMS = ("1", "energy")
 # The first three terms have a weak, constant penalty.
@@ -173,16 +175,16 @@ def _find_camera(stack: Stack) -> tuple[Floats, CameraEdge | None]:
     observed = stack.counts.sum(axis=0).astype(float)
     cells, used = [Cell(90.0, 0.0, stack)], np.ones(observed.shape)
     try:
-        _, expected = _fit(cells, stack.counts, RADIAL_TERMS, used, stiff=True)
+        _, expected = _fit(cells, stack.counts, _OF_EDGE, used, stiff=True)
     except BgnbError as error:  # the fit does not converge if it has to follow a sharp edge
         used = within_outermost(observed, stack.axes)
         if error.code != "not-converged" or np.all(used == 1) or not (observed * used).any():
             raise
-        _, expected = _fit(cells, stack.counts, RADIAL_TERMS, used, stiff=True)
+        _, expected = _fit(cells, stack.counts, _OF_EDGE, used, stiff=True)
     camera, edge = inside_camera(observed, expected, stack.axes)
     for _ in range(_MAX_EDGES * (edge is not None)):
         before = camera
-        _, expected = _fit(cells, stack.counts, RADIAL_TERMS, before)
+        _, expected = _fit(cells, stack.counts, _OF_EDGE, before)
         camera, edge = inside_camera(observed, expected, stack.axes)
         if np.array_equal(camera, before):
             break
