@@ -83,7 +83,8 @@ def read_bytes(path: str | Path, max_size: int = FILE_MAX) -> bytes:
     with open_file(path) as file:
         size = os.fstat(file.fileno()).st_size
         if size > max_size:
-            raise DataError("too-large", f"{path}: is larger than {max_size >> 20} MiB, the maximum for such a file")
+            limit = f"{max_size >> 20} MiB" if max_size >> 20 else f"{max_size >> 10} KiB"
+            raise DataError("too-large", f"{path}: is larger than {limit}, the maximum for such a file")
         content = file.read(size + 1) or b""
     if len(content) > size:
         raise DataError("changed", f"{path}: grew while it was read; wait until it is complete")

@@ -55,7 +55,7 @@ _FRAMES = ("icrs", "fk5", "j2000", "fk4", "b1950", "galactic", "ecliptic", "imag
 _N_VALUES = {"circle": (3,), "ellipse": range(5, 1000, 2), "box": (4, *range(5, 1000, 2))}
 _SHAPES = (*_N_VALUES, "annulus", "polygon")
 # Maximum size of a file of regions, bytes: the package regions takes half a minute for it.
-_REGIONS_MAX = 1 << 20
+_REGIONS_MAX = 1 << 18
 # Lines up to this length are parsed at once; longer ones must have no word that is too long, and in CRTF be polygons.
 _SHORT = 5000
 _LONG_WORD = re.compile(r"[A-Za-z0-9_]{1001}")

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from multiprocessing import current_process, get_context
 from multiprocessing.connection import Connection, wait
@@ -61,6 +62,8 @@ class Workers:
         Function that raises a `BgnbError` if no more results can be expected.
     result_of : callable
         Function that returns the result of a future that is done, or raises its exception.
+    cancels : bool
+        Cancel tasks that are left at the end; not needed if the workers end then.
     """
 
     submit: Callable[[Callable[[Any], Any], Any], Any] | None = None
@@ -68,6 +71,7 @@ class Workers:
     killed: type[BaseException] = BrokenExecutor
     check: Callable[[], None] = lambda: None
     result_of: Callable[[Any], Any] = lambda future: future.result()
+    cancels: bool = True
 
     def map(self, function: Callable[[T], R], tasks: Iterable[T]) -> Iterator[tuple[T, R]]:
         """Yield each task with its result, in order of completion.
@@ -107,7 +111,7 @@ class Workers:
         except ImportError as error:
             raise BgnbError("version-mismatch", f"a worker cannot import bgnb: {error}; install bgnb {__version__}") from error
         finally:
-            for future in pending:
+            for future in pending if self.cancels else ():
                 future.cancel()
 
     def _submitted(self, function: Callable[[Any], Any], task: object) -> Any:
@@ -216,14 +220,30 @@ def _processes(number: int) -> Iterator[Workers]:
             raise BgnbError("worker-died", f"worker processes die when they start; {advice}") from None
         # Only a single task waits, as more could fill the pipe to the workers, and then early versions of Python 3.11
         # never notice that a process died (CPython issue 94777).
-        yield Workers(submit=submit, in_flight=number + 1)
+        yield Workers(submit=submit, in_flight=number + 1, check=partial(_check_processes, pool), cancels=False)
     finally:
         sender.close()
         try:
             _end(list((pool._processes or {}).values()))
         finally:
+            _stop_reading(pool)
             with suppress(RuntimeError):  # if its thread was never started
                 pool.shutdown(cancel_futures=True)
+
+
+def _check_processes(pool: ProcessPoolExecutor) -> None:
+    """End the processes if one of them died while it was writing a result, which the pool does not notice."""
+    processes = list((pool._processes or {}).values())
+    if any(process.exitcode is not None for process in processes):
+        for process in processes:
+            process.kill()
+        _stop_reading(pool)
+
+
+def _stop_reading(pool: ProcessPoolExecutor) -> None:
+    """Let the thread of a pool whose processes ended not wait for the rest of what one of them wrote."""
+    with suppress(AttributeError, OSError):
+        pool._result_queue._writer.close()  # type: ignore[attr-defined]
 
 
 def _end(processes: Collection[Any]) -> None:

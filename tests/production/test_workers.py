@@ -20,11 +20,12 @@ from bgnb.files.output_directory import kept_folder
 from bgnb.production import pipeline, workers
 from bgnb.production.workers import Workers, open_workers
 from tests.helpers.dask_cluster import SMALL, SMALL_CHUNKS, command, environment, lines
-from tests.helpers.dying import square_or_die
+from tests.helpers.dying import square_or_die, write_half_and_die
 from tests.helpers.errors import raises
 from tests.helpers.files import digests, names
 from tests.helpers.processes import PATIENCE, alive, children, until
 from tests.helpers.run_files import run, write_gadf
+from tests.helpers.time_limit import time_limit
 
 
 @pytest.mark.slow
@@ -41,6 +42,14 @@ def test_killed_process_names_its_tasks():
     with open_workers(2) as workers, raises("worker-died", 3, "workers = 1") as caught:
         list(workers.map(function, range(100, 0, -1)))
     assert str(caught.value).count(",") <= 2 + 1  # three tasks, and what to do
+
+
+@pytest.mark.slow
+def test_process_that_dies_while_it_writes(monkeypatch):
+    """A result of which only the beginning arrived is not awaited, and the pool ends."""
+    monkeypatch.setattr(workers, "PATIENCE", 1.0)
+    with time_limit(), raises("worker-died"), open_workers(2) as pool:
+        list(pool.map(write_half_and_die, range(10)))
 
 
 @pytest.mark.slow
