@@ -97,8 +97,6 @@ TURNING_TERMS: tuple[Term, ...] = (
 ROUND_FROM = 3
 #: Terms for a single pointing, without surfaces in DETX and DETY: a radial profile with a gradient.
 RADIAL_TERMS = tuple(term for term in TERMS if term[0] == "1" and term[2] != "xy~")
-# Terms of the fits that find the edge of the camera, with surfaces: an elongated field of view has no edge.
-_OF_EDGE = tuple(term for term in TERMS if term[0] == "1")
 # Functions of the energy that are multiplied by the norms and the spectral indices of the runs.
 _OF_NORMS = ("1", "energy")
 # The first three terms have a weak, constant penalty.
@@ -126,7 +124,7 @@ _SETTLED_CHANGE = 0.5
 def fit_spline(cells: Sequence[Cell], terms: Sequence[Term] | None = None) -> SplineModel:
     """Fit the rate to the counts of cells.
 
-    If events end at an edge of the camera, the fit is that of the pixels inside.
+    If events end at an edge of the camera, the fit is that of the pixels at least half inside.
 
     Parameters
     ----------
@@ -165,29 +163,34 @@ def fit_spline(cells: Sequence[Cell], terms: Sequence[Term] | None = None) -> Sp
         n_tels = [run.n_tels or 0 for cell in cells for run in cell.stack.runs]
         terms = TERMS + TURNING_TERMS * (min(n_tels, default=0) < ROUND_FROM)
     whole = add_stacks(((0, cell.stack) for cell in cells), pieces=True)[0]
-    camera, edge = _find_camera(whole)
+    camera, edge = _find_camera(whole, tuple(term for term in terms if term[0] == "1"))
     model, _ = _fit(cells, whole.counts, tuple(terms), camera)
     return replace(model, edge=edge)
 
 
-def _find_camera(stack: Stack) -> tuple[Floats, CameraEdge | None]:
+def _find_camera(stack: Stack, terms: tuple[Term, ...]) -> tuple[Floats, CameraEdge | None]:
     """Find the edge of the camera, and the part of each pixel that is inside, by fits that are too stiff to follow an edge."""
-    observed = stack.counts.sum(axis=0).astype(float)
-    cells, used = [Cell(90.0, 0.0, stack)], np.ones(observed.shape)
-    try:
-        _, expected = _fit(cells, stack.counts, _OF_EDGE, used, stiff=True)
-    except BgnbError as error:  # the fit does not converge if it has to follow a sharp edge
+    observed, everywhere = stack.counts.sum(axis=0).astype(float), np.ones(stack.axes.shape[1:])
+
+    def predicted(camera: Floats, *, stiff: bool) -> Floats | None:
+        try:
+            return _fit([Cell(90.0, 0.0, stack)], stack.counts, terms, camera, stiff=stiff)[1]
+        except BgnbError:
+            return None
+
+    expected = predicted(everywhere, stiff=True)
+    if expected is None:  # it does not converge if it has to follow a sharp edge, or if the field of view is small on the axes
         used = within_outermost(observed, stack.axes)
-        if error.code != "not-converged" or np.all(used == 1) or not (observed * used).any():
-            raise
-        _, expected = _fit(cells, stack.counts, _OF_EDGE, used, stiff=True)
-    camera, edge = inside_camera(observed, expected, stack.axes)
-    for _ in range(_MAX_EDGES * (edge is not None)):
-        before = camera
-        _, expected = _fit(cells, stack.counts, _OF_EDGE, before)
-        camera, edge = inside_camera(observed, expected, stack.axes)
-        if np.array_equal(camera, before):
+        expected = predicted(used, stiff=True) if (observed * used).any() else None
+    camera, edge = everywhere, None
+    for _ in range(1 + _MAX_EDGES):
+        if expected is None:
             break
+        before = camera
+        camera, edge = inside_camera(observed, expected, stack.axes)
+        if edge is None or np.array_equal(camera, before):
+            break
+        expected = predicted(camera, stiff=False)
     return camera, edge
 
 

@@ -36,9 +36,9 @@ _VERTICES = 360
 # Lines of comments, which may contain semicolons; DS9 writes texts and composite regions in lines that start like them.
 _COMMENTS = re.compile(r"(?m)^[^\S\n]*#(?! (?:text|composite)\().*")
 # Keywords of the coordinates of an image.
-_WCS_NUMBERS = re.compile(r"(CRVAL|CRPIX|CDELT|CROTA)[12]|(CD|PC)[12]_[12]|PV[12]_\d+|LONPOLE|LATPOLE")
+_WCS_NUMBERS = re.compile(r"(CRVAL|CRPIX|CDELT|CROTA)[12]|(CD|PC)([12]_[12]|00[12]00[12])|PV[12]_\d+|PROJP\d|LONPOLE|LATPOLE")
 _WCS_KEYWORDS = re.compile(rf"{_WCS_NUMBERS.pattern}|NAXIS[12]?|C(TYPE|UNIT)[12]|RADE(SYS|CSYS)|EQUINOX|EPOCH")
-_DISTORTED = re.compile(r"[AB]P?_ORDER|C[PQ]DIS\d.*|D[PQ]\d.*|D2IM.*|AXISCORR")
+_DISTORTED = re.compile(r"[AB]P?_ORDER|C[PQ]DIS\d.*|D[PQ]\d.*|D2IM.*|AXISCORR|WAT\d_\d+")
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _NOT_INCLUDED = re.compile(r"\binclude\s*=\s*0")
 # Longitudes in DS9 and in CRTF that are above 360 deg.
@@ -333,7 +333,7 @@ def _from_image(data: Any, header: fits.Header, where: str) -> SourceMask:
     if wrong := [name for name in header if _WCS_NUMBERS.fullmatch(name) and isinstance(header[name], str | bool)]:
         raise BgnbError("bad-region", f"{where}: {wrong[0]} must be a number")  # others are taken for the default
     with ignored_warnings(FITSFixedWarning):
-        # Other keywords are not for images of the sky without distortion, and may take WCSLIB hours, or end the process.
+        # Other keywords are not for two axes of the sky, and may take WCSLIB hours, or end the process.
         wcs = WCS(fits.Header([card for card in header.cards if _WCS_KEYWORDS.fullmatch(card.keyword)]), naxis=2)
     if not wcs.has_celestial:
         raise BgnbError("bad-region", f"{where}: has no celestial coordinates (CTYPE1, CTYPE2)")

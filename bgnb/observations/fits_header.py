@@ -22,8 +22,6 @@ AGAIN = "; copy it again from an intact source"
 # Maximum number of axes (FITS 4.0, section 4.4.1.1).
 _MAX_NAXIS = 999
 _MAX_BLOCKS = 1000  # 36 000 cards
-# Maximum number of HDUs, for each of which Astropy takes half a millisecond.
-_MAX_HDUS = 1000
 # Maximum number of columns (FITS 4.0, section 7.3.1), of which Astropy makes lists.
 _MAX_FIELDS = 999
 _QUOTED = re.compile(r"\s*'((?:[^']|'')*)'\s*(?:/\s*(.*))?$")
@@ -157,8 +155,6 @@ def read_header(stream: BinaryIO | GzipReader, path: Path, number: int) -> Heade
     blocks: list[bytes] = []
     notes = []
     key = ""
-    if number > _MAX_HDUS:
-        raise DataError("too-large", f"{path}: has more than {_MAX_HDUS} HDUs, the maximum")
     while len(blocks) < _MAX_BLOCKS:
         block = stream.read(BLOCK)
         if not blocks and number == 0 and not block.startswith(b"SIMPLE  ="):

@@ -30,6 +30,8 @@ from bgnb.observations.fits_header import AGAIN, BLOCK, CARD, HduClass, Header, 
 
 #: Maximum number of rows of a table that Astropy reads, each of which takes 15 to 45 µs.
 ROWS_MAX = 1_000_000
+# Maximum number of HDUs that Astropy reads, each of which takes half a millisecond.
+_HDUS_MAX = 1000
 #: Maximum size of the columns that are read from a table, and of the content of a gzip file up to `SMALL`, bytes.
 INFLATED_MAX = 1 << 30
 #: Maximum size of a gzip file that is decompressed as a whole, bytes. The content of a larger file, which is decompressed
@@ -182,6 +184,8 @@ def read_content(path: Path, *, verify: bool = True) -> BytesIO:
         stream: Any = GzipReader(file, INFLATED_MAX) if _is_gzip(file) else BZ2File(file) if is_bzip2 else file
         number = 0
         while header := read_header(stream, path, number):
+            if number > _HDUS_MAX:
+                raise DataError("too-large", f"{path}: has more than {_HDUS_MAX} HDUs, the maximum")
             _check_cards(header)
             content.write(header.content)
             size = header.data_size()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -80,7 +80,7 @@ def models_of_counts(plan: Plan, counted: Counted) -> Production:
         reasons = [run.reason for run in runs if run.reason and run.obs_id not in plan.skipped]
         raise BgnbError("no-counts", f"none of the {len(reasons)} runs has counts for a model: {explain(reasons)}")
     method = find_method(plan.settings.method)
-    fitted = method.fit(cells := _cells(counted))
+    fitted = method.fit(cells := _cells(counted, stacks))
     models, reports = [], []
     for group_id, stack in stacks.items():
         pointings = np.array([(run.alt_pnt, run.az_pnt) for run in stack.runs], dtype=float)
@@ -146,9 +146,9 @@ def _model_ids(counted: Counted, settings: ModelSettings) -> dict[int, int]:
     return {group_id: group_id for group_id in sorted(livetimes)} | outside
 
 
-def _cells(counted: Counted) -> list[Cell]:
-    """Make the cells of all groups, for methods that fit all runs at once."""
-    inside = ((key, stack) for key, stack in counted.stacks.items() if key.group_id != OUTSIDE)
+def _cells(counted: Counted, group_ids: Collection[int]) -> list[Cell]:
+    """Make the cells of groups, for methods that fit all runs at once."""
+    inside = ((key, stack) for key, stack in counted.stacks.items() if key.group_id in group_ids)
     across = ((key._replace(group_id=0) if key.norm else key, stack) for key, stack in inside)
     cells = []
     for key, stack in add_stacks(across, pieces=True).items():

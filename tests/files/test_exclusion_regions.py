@@ -336,6 +336,7 @@ def test_wrong_images_are_refused(tmp_path):
         (np.zeros((12, 20)), {"CRVAL1": "83.63"}, ["CRVAL1 must be a number"]),
         (np.zeros((12, 20)), {"CRVAL1": True}, ["CRVAL1 must be a number"]),
         (np.zeros((12, 20)), {**sip, "CTYPE1": "RA---TAN-SIP", "CTYPE2": "DEC--TAN-SIP"}, ["distortion"]),
+        (np.zeros((12, 20)), {"CTYPE1": "RA---TNX", "CTYPE2": "DEC--TNX", "WAT1_001": "wtype=tnx"}, ["distortion"]),
         (np.zeros((12, 20)), {"AP_ORDER": 60_000, "CTYPE1": "RA---TAN-SIP", "CTYPE2": "DEC--TAN-SIP"}, ["distortion"]),
     ):
         with raises("bad-region", "a.fits", "HDU MASK", *words):
@@ -354,6 +355,21 @@ def test_keywords_that_no_image_needs(tmp_path):
         with time_limit():
             found = read_exclusions([sky_image(path, image, **keywords)])
         assert np.array_equal(found.covers(ra, dec), expected)
+
+
+def test_older_keywords_of_coordinates(tmp_path):
+    """The names of the matrix before version 2.1 of the FITS standard are read as those of today."""
+    image = np.where(np.arange(20) == 3, 0, np.ones((12, 20)))
+    position = CENTER.icrs.directional_offset_by(np.arange(3000) * u.deg, np.linspace(0, 1.5, 3000) * u.deg)
+    covered = []
+    for kind, names in (("CD", "{}{}_{}"), ("CD", "{}00{}00{}"), ("PC", "{}{}_{}"), ("PC", "{}00{}00{}")):
+        matrix = {names.format(kind, i, j): v for i, j, v in ((1, 1, -0.8), (1, 2, 0.6), (2, 1, 0.6), (2, 2, 0.8))}
+        scale = 0.1 if kind == "CD" else 1.0
+        path = sky_image(tmp_path / "a.fits", image, **{name: scale * value for name, value in matrix.items()})
+        fits.setval(path, "CDELT1", value=0.1, ext=1)
+        covered.append(read_exclusions(path).covers(position.ra.deg, position.dec.deg))
+    assert 0 < covered[0].sum() < 1000
+    assert all(np.array_equal(each, covered[0]) for each in covered)
 
 
 @pytest.mark.parametrize("suffix", [".reg", ".crtf"])
