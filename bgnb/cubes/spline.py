@@ -172,16 +172,17 @@ def _find_camera(stack: Stack, terms: tuple[Term, ...]) -> tuple[Floats, CameraE
     """Find the edge of the camera, and the part of each pixel that is inside, by fits that are too stiff to follow an edge."""
     observed, everywhere = stack.counts.sum(axis=0).astype(float), np.ones(stack.axes.shape[1:])
 
-    def predicted(camera: Floats, *, stiff: bool) -> Floats | None:
+    def predicted(camera: Floats) -> Floats | None:
         try:
-            return _fit([Cell(90.0, 0.0, stack)], stack.counts, terms, camera, stiff=stiff)[1]
+            # If pixels at the edge were fitted, it would be confirmed wherever it is.
+            return _fit([Cell(90.0, 0.0, stack)], stack.counts, terms, camera, least=1.0, stiff=True)[1]
         except BgnbError:
             return None
 
-    expected = predicted(everywhere, stiff=True)
+    expected = predicted(everywhere)
     if expected is None:  # it does not converge if it has to follow a sharp edge, or if the field of view is small on the axes
         used = within_outermost(observed, stack.axes)
-        expected = predicted(used, stiff=True) if (observed * used).any() else None
+        expected = predicted(used) if (observed * used).any() else None
     camera, edge = everywhere, None
     for _ in range(1 + _MAX_EDGES):
         if expected is None:
@@ -190,7 +191,7 @@ def _find_camera(stack: Stack, terms: tuple[Term, ...]) -> tuple[Floats, CameraE
         camera, edge = inside_camera(observed, expected, stack.axes)
         if edge is None or np.array_equal(camera, before):
             break
-        expected = predicted(camera, stiff=False)
+        expected = predicted(camera)
     return camera, edge
 
 
@@ -200,13 +201,14 @@ def _fit(
     terms: tuple[Term, ...],
     camera: Floats,
     *,
+    least: float = HALF,
     stiff: bool = False,
 ) -> tuple[SplineModel, Floats]:
-    """Fit the rate in pixels at least half inside; return it and the counts that it predicts in all pixels, (dety, detx).
+    """Fit the rate in pixels at ``least`` this part of which is inside; return it, and its counts in all pixels, (dety, detx).
 
     ``total`` are the counts of all cells. A stiff fit does not follow an edge.
     """
-    inside = np.where(camera >= HALF, 1.0, 0.0)
+    inside = np.where(camera >= least, 1.0, 0.0)
     axes, (norm_of_cell, n_runs) = cells[0].stack.axes, _norms(cells)
     several = len(n_runs) > 1
     zenith_range, raw = _parts_of(cells, view_parts(axes, None if stiff else breaks_of_r2(axes, total, camera)))

@@ -115,6 +115,24 @@ def test_rates_end_at_the_edge(method, total):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("radius", [2.5, 3.5])
+def test_edge_of_many_counts(radius):
+    """The radius of a sharp edge is not confirmed by the pixels at the edge, and their counts are right."""
+    axes = CubeAxes.regular(n_energy=8, n_fov=40)
+    y, x = np.meshgrid(axes.dety_centers.value, axes.detx_centers.value, indexing="ij")
+    fine_y, fine_x = ((np.arange(16) - 7.5)[:, None, None] / 80 + values for values in (y, x))
+    part = (np.hypot(fine_y[:, None], fine_x[None]) < radius).mean(axis=(0, 1))
+    mean = axes.energy_centers.value[:, None, None] ** -2.7 * np.exp(-(x**2 + y**2) / 18) * axes.bin_volume.value * part
+    mean *= 10**6 / mean.sum()
+    counts = np.random.default_rng(3).poisson(mean)
+    runs = (RunCounts(1, 10_000.0, None, int(counts.sum()), 0, 0, 0),)
+    model = make_model(Stack(axes, "ALTAZ", counts, np.full(axes.shape, 10**10), runs), "spline")
+    assert model.edge.detx == pytest.approx(radius, abs=0.01)
+    made, rim = (model.rate.quantity * model.stack.exposure).to_value("").sum(axis=0), (part > 0) & (part < 0.5)
+    assert made[rim].sum() == pytest.approx(mean.sum(axis=0)[rim].sum(), rel=0.08)
+
+
+@pytest.mark.slow
 def test_fit_with_an_edge_converges():
     """A steep profile that ends at a sharp edge is fitted, for any fluctuation of the counts."""
     part = part_inside("circle", 2.0)
