@@ -35,6 +35,27 @@ def pulls(n_sets: int = 40) -> None:
     print(f"pulls of rate with its error: width {width:.3f} ± {error:.3f} over {n_sets} simulated sets of 7 runs, 3 pointings")
 
 
+def pulls_of_totals(scatter: float = 0.1, n_sets: int = 100) -> None:
+    """Print the width of the pulls of the total rate of runs whose norms scatter, for some numbers of runs."""
+    for n_runs in (4, 7, 28):
+        found, scatters = [], []
+        for seed in range(n_sets if n_runs < 10 else n_sets // 4):
+            runs = [run for part in range(-(-n_runs // 7)) for run in cells(1000 * part + seed, scale=5.0, scatter=scatter)]
+            runs = [Cell(run.alt_pnt, run.az_pnt, run.stack, number) for number, run in enumerate(runs[:n_runs])]
+            model = fit_spline(runs)
+            scatters.append(model.scatter)
+            for run in runs[:4]:
+                place = run.alt_pnt, run.az_pnt
+                volume = model.axes.bin_volume.value
+                made, true = (rate * volume for rate in (model.rate_at(*place).quantity.value, 5 * true_rate(*place)))
+                share = made.sum(axis=(1, 2)) / made.sum()
+                error = np.sqrt(share @ model.count_covariance(*place) @ share)
+                found.append((np.log(made.sum() / true.sum()) - scatter**2 / 2) / error)
+        width = np.sqrt(np.mean(np.square(found)))
+        print(f"{n_runs} runs with norms that scatter by {scatter:g}: pulls of the total rate {width:.2f} wide", end="; ")
+        print(f"scatter found: {np.median(scatters):.3f} (median)")
+
+
 def cost(numbers: tuple[int, ...]) -> None:
     """Print the CPU time and the memory of fits, and the exponents of their growth."""
     axes = CubeAxes.regular(n_energy=30, n_fov=40)
@@ -77,4 +98,5 @@ def exponents(first: tuple[int, float, float], last: tuple[int, float, float]) -
 if __name__ == "__main__":
     if len(sys.argv) == 1:
         pulls()
+        pulls_of_totals()
     cost(tuple(map(int, sys.argv[1:])) or N_CELLS)
