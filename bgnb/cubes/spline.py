@@ -204,7 +204,7 @@ def _fit(
     least: float = HALF,
     stiff: bool = False,
 ) -> tuple[SplineModel, Floats]:
-    """Fit the rate in pixels at ``least`` this part of which is inside; return it, and its counts in all pixels, (dety, detx).
+    """Fit the rate in pixels of which at ``least`` this part is inside; return it, and its counts in all pixels, (dety, detx).
 
     ``total`` are the counts of all cells. A stiff fit does not follow an edge.
     """

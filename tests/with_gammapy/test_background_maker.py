@@ -1,7 +1,6 @@
 """Backgrounds of datasets from models, in memory: those of attach and `MapDatasetMaker`."""
 
 import pickle
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -20,7 +19,6 @@ from gammapy.maps import MapAxis, RegionGeom, WcsGeom
 from regions import CircleSkyRegion, PointSkyRegion
 
 from bgnb import (
-    Cube,
     CubeAxes,
     DataError,
     ObservationGroups,
@@ -33,6 +31,7 @@ from bgnb import (
 )
 from bgnb.gammapy import BackgroundMaker, background_errors, make_models
 from tests.helpers.errors import raises
+from tests.helpers.gammapy_datasets import ENERGY, TRUE_ENERGY, empty_map, filled
 from tests.helpers.gammapy_runs import DR1, GAPS, ORDINARY, write_rotating_runs
 from tests.helpers.model_directories import model_directory
 
@@ -40,8 +39,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of Gammapy and its dependencies
     pytest.mark.filterwarnings("ignore::UserWarning"),
 ]
-ENERGY = MapAxis.from_energy_bounds("0.4 TeV", "40 TeV", nbin=5)
-TRUE_ENERGY = MapAxis.from_energy_bounds("0.1 TeV", "100 TeV", nbin=3, name="energy_true")
 FRAMES = {ORDINARY: "ALTAZ", DR1: "REVERSE_LON_RADEC", GAPS: "RADEC"}
 WITHOUT = ["counts", "exposure"]
 # As by default: parts of energy bins of at most 0.06 decades.
@@ -73,18 +70,6 @@ def stored(indir, models, tmp_path_factory):
     store = tmp_path_factory.mktemp("stored") / "store"
     attach(models["ALTAZ"], indir, "GADF", store)
     return DataStore.from_dir(store).get_observations(required_irf=["aeff", "bkg"])
-
-
-def empty_map(observation, width=5 * u.deg, name=None):
-    """Make an empty dataset, whose map is not centred on the pointing."""
-    centre = observation.pointing.fixed_icrs.directional_offset_by(30 * u.deg, 0.7 * u.deg)
-    geom = WcsGeom.create(skydir=centre, width=width, binsz=0.25, proj="TAN", axes=[ENERGY])
-    return MapDataset.create(geom, energy_axis_true=TRUE_ENERGY, name=name)
-
-
-def filled(dataset, observation):
-    """Fill the counts of a dataset, as makers of backgrounds expect it."""
-    return MapDatasetMaker(selection=["counts"]).run(dataset, observation)
 
 
 def empty_spectrum(observation):
@@ -465,45 +450,3 @@ def test_event_filters_are_refused(models, observations):
             make(observation)
     observation.obs_filter.event_filters = []
     assert maker.run(dataset, observation).background.data.any()
-
-
-def test_notes_are_logged(observations, caplog):
-    """Observations that differ from the runs of the models are logged: one line per observation and note."""
-    small = {"select": "all", "method": "classic", "n_energy": 6, "n_fov": 8, "progress": False}
-    made = make_models(observations[:1], fov_max="8 deg", **small).models
-    (group,) = made.models
-    run = group.model.stack.runs[0]
-    old = replace(run, mjd=run.mjd - 400, n_tels=2)
-    many = replace(group.model.stack, runs=(old,), counts=20 * group.model.stack.counts)
-    model = replace(group.model, stack=many, rate=Cube(group.model.rate.axes, 20 * group.model.rate.quantity))
-    maker = BackgroundMaker(replace(made, models=(replace(group, model=model),)))
-    caplog.clear()
-    maker.make_irf(observations[0])
-    lines = [record.getMessage() for record in caplog.records if record.name == "bgnb.gammapy"]
-    assert {record.levelname for record in caplog.records if record.name == "bgnb.gammapy"} == {"WARNING"}
-    for line, word in zip(lines, ("90 days", "N_TELS", "standard deviations", "the observed rate is 0.05"), strict=True):
-        assert word in line
-        assert " 1" in line
-    caplog.clear()
-    maker.run(filled(empty_map(observations[0]), observations[0]), observations[0])
-    assert [record.getMessage() for record in caplog.records if record.name == "bgnb.gammapy"] == lines
-    caplog.clear()
-    BackgroundMaker(made).make_irf(observations[0])
-    assert not [record for record in caplog.records if record.name == "bgnb.gammapy"]
-    narrow = make_models(observations[:1], fov_max="1 deg", events="ENERGY > 0.2", **small).models
-    BackgroundMaker(narrow, events="ENERGY > 0.2").make_irf(observations[0])
-    selected, outside = (record.getMessage() for record in caplog.records if record.name == "bgnb.gammapy")
-    assert "Gammapy reads all events" in selected
-    assert "outside the field of view of the models" in outside
-
-
-def test_notes_on_events_are_logged(observations, caplog):
-    """Notes on the events of an observation, such as on a gap that is cut out of the livetime, are logged."""
-    made = make_models(observations[1:], select="all", method="classic", n_energy=6, n_fov=8, progress=False).models
-    observation = observations[0]
-    since = (observation.events.table["TIME"] - observation.events.table["TIME"][0]).to_value("s")
-    observation.events = EventList(observation.events.table[(since < 300) | (since > 700)])
-    caplog.clear()
-    BackgroundMaker(made).make_irf(observation)
-    lines = [record.getMessage() for record in caplog.records if record.name == "bgnb.gammapy"]
-    assert [line for line in lines if line.startswith("there are no events in 40")], lines
