@@ -21,18 +21,19 @@ from tests.cubes.test_spline import cells, true_rate
 N_CELLS = (30, 100, 250, 1000)
 
 
-def pulls(n_sets: int = 40) -> None:
-    """Print the width of the pulls."""
+def pulls(scatter: float, n_sets: int = 40) -> None:
+    """Print the width of the pulls for runs whose norms scatter."""
     places = ((64.0, 120.0), (50.0, 10.0), (82.0, 200.0))
     found = []
     for seed in range(n_sets):
-        model = fit_spline(cells(100 + seed, scale=0.5))
+        model = fit_spline(cells(100 + seed, scale=0.5, scatter=scatter))
         for place in places:
             rate, error = (cube.quantity.value for cube in model.at(*place))
-            found.append((rate / true_rate(*place) / 0.5 - 1) / (error / rate))
+            found.append((rate / true_rate(*place) / 0.5 / np.exp(scatter**2 / 2) - 1) / (error / rate))
     squares = np.mean(np.square(found).reshape(n_sets, -1), axis=1)
     width, error = np.sqrt(squares.mean()), squares.std() / np.sqrt(n_sets) / 2 / np.sqrt(squares.mean())
-    print(f"pulls of rate with its error: width {width:.3f} ± {error:.3f} over {n_sets} simulated sets of 7 runs, 3 pointings")
+    sets = f"{n_sets} simulated sets of 7 runs with norms that scatter by {scatter:g}, 3 pointings"
+    print(f"pulls of rate with its error: width {width:.3f} ± {error:.3f} over {sets}")
 
 
 def pulls_of_totals(scatter: float = 0.1, n_sets: int = 100) -> None:
@@ -97,6 +98,7 @@ def exponents(first: tuple[int, float, float], last: tuple[int, float, float]) -
 
 if __name__ == "__main__":
     if len(sys.argv) == 1:
-        pulls()
+        pulls(0.0)
+        pulls(0.1)
         pulls_of_totals()
     cost(tuple(map(int, sys.argv[1:])) or N_CELLS)

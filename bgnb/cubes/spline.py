@@ -24,9 +24,9 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.lib.stride_tricks import sliding_window_view
 
-from bgnb._util.arrays import Floats, Ints
+from bgnb._util.arrays import Bools, Floats, Ints
 from bgnb._util.checks import check_type
 from bgnb._util.errors import BgnbError
 from bgnb._util.threads import one_blas_thread
@@ -102,13 +102,17 @@ _OF_NORMS = ("1", "energy")
 # The first three terms have a weak, constant penalty.
 _N_FREE, _FREE = 3, 1e-3
 _LONGEST_STEP = 2.0
-# Shape and scale, times two, of a vague inverse-gamma prior on the variance of each term. Without it a term with few
-# coefficients may by chance be shrunk to zero, together with its error: pulls of simulations then had a width of 1.2
-# instead of 1.00 ± 0.04 (benchmarks/spline.py). Held-out runs are predicted equally well.
-_PRIOR = (0.1, 0.0003)
+# Shape and scale, times two, of inverse-gamma priors on the variance of the coefficients of each term. With a vague one, terms
+# with few coefficients may by chance be shrunk to zero, together with their error: pulls of simulations then had a width of 1.2
+# instead of 1.00 ± 0.04 (benchmarks/spline.py). Held-out runs are predicted equally well. How norm and spectral index change
+# from run to run, and along a line with the pointing, is hardly known from few runs: a prior as of one observation of 0.14.
+_PRIOR, _PRIOR_OF_RUNS = (0.1, 0.0003), (1.0, 0.02)
+_LINES = [(p, e, "1") for p in ("zenith", "north") for e in ("1", "energy")]
 # Weight of the squared coefficients of turning terms and of single energy bins. The prior does not shrink the coefficients of
 # other terms below about 0.05, which would be 5 % at the edge of the field of view, or in each energy bin.
 _WEIGHT_OF_SMALL = 100.0
+# Part of the livetime with which a pixel beside a hole is used.
+_WHOLE = 0.9
 _WEAKEST, _STRONGEST = 1e-4, 1e7
 _INDEX = 2.7  # spectral index at the start of the fit, and where the counts do not determine it
 _MAX_STEPS = 200
@@ -124,7 +128,8 @@ _SETTLED_CHANGE = 0.5
 def fit_spline(cells: Sequence[Cell], terms: Sequence[Term] | None = None) -> SplineModel:
     """Fit the rate to the counts of cells.
 
-    If events end at an edge of the camera, the fit is that of the pixels at least half inside.
+    If events end at an edge of the camera, the fit is that of the pixels at least half inside. It leaves out pixels partly in
+    exclusion regions beside others that are always in them.
 
     Parameters
     ----------
@@ -164,7 +169,7 @@ def fit_spline(cells: Sequence[Cell], terms: Sequence[Term] | None = None) -> Sp
         terms = TERMS + TURNING_TERMS * (min(n_tels, default=0) < ROUND_FROM)
     whole = add_stacks(((0, cell.stack) for cell in cells), pieces=True)[0]
     camera, edge = _find_camera(whole, tuple(term for term in terms if term[0] == "1"))
-    model, _ = _fit(cells, whole.counts, tuple(terms), camera)
+    model, _ = _fit(cells, whole, tuple(terms), camera)
     return replace(model, edge=edge)
 
 
@@ -175,7 +180,7 @@ def _find_camera(stack: Stack, terms: tuple[Term, ...]) -> tuple[Floats, CameraE
     def predicted(camera: Floats) -> Floats | None:
         try:
             # If pixels at the edge were fitted, it would be confirmed wherever it is.
-            return _fit([Cell(90.0, 0.0, stack)], stack.counts, terms, camera, least=1.0, stiff=True)[1]
+            return _fit([Cell(90.0, 0.0, stack)], stack, terms, camera, least=1.0, stiff=True)[1]
         except BgnbError:
             return None
 
@@ -197,7 +202,7 @@ def _find_camera(stack: Stack, terms: tuple[Term, ...]) -> tuple[Floats, CameraE
 
 def _fit(
     cells: Sequence[Cell],
-    total: NDArray[np.int64],
+    whole: Stack,
     terms: tuple[Term, ...],
     camera: Floats,
     *,
@@ -206,10 +211,10 @@ def _fit(
 ) -> tuple[SplineModel, Floats]:
     """Fit the rate in pixels of which at ``least`` this part is inside; return it, and its counts in all pixels, (dety, detx).
 
-    ``total`` are the counts of all cells. A stiff fit does not follow an edge.
+    ``whole`` is the sum of all cells. A stiff fit does not follow an edge.
     """
-    inside = np.where(camera >= least, 1.0, 0.0)
-    axes, (norm_of_cell, n_runs) = cells[0].stack.axes, _norms(cells)
+    inside = np.where((camera >= least) & ~_beside_holes(whole), 1.0, 0.0)
+    axes, total, (norm_of_cell, n_runs) = whole.axes, whole.counts, _norms(cells)
     several = len(n_runs) > 1
     zenith_range, raw = _parts_of(cells, view_parts(axes, None if stiff else breaks_of_r2(axes, total, camera)))
     full_volume = np.broadcast_to(axes.bin_volume.to_value("MeV sr") / MICROSECONDS, axes.shape).reshape(axes.shape[0], -1)
@@ -245,6 +250,9 @@ def _fit(
     )
     observed = project(design, observed_counts(design, cells, inside))
     penalty = np.array([_FREE] * _N_FREE + [1.0] * (len(blocks) - _N_FREE))
+    priors = np.array(
+        [_PRIOR_OF_RUNS if term in _LINES else _PRIOR for term in terms] + [_PRIOR_OF_RUNS] * len(design.of_norms)
+    )
     freedom, changing = np.zeros(len(blocks)), several
     for _ in range(_MAX_STEPS):
         information = fisher_information(design, expected_counts(design, cells, volume, coefficients))
@@ -264,7 +272,7 @@ def _fit(
             break
         if largest < 0.5:
             lengths = np.array([np.sum(weight[block] * (coefficients - start)[block] ** 2) for block in blocks])
-            wanted = (freedom + _PRIOR[0]) / (lengths + _PRIOR[1])
+            wanted = (freedom + priors[:, 0]) / (lengths + priors[:, 1])
             last, change = penalty[len(terms) :].copy(), np.clip(wanted / penalty, 1 / 30, 30)[_N_FREE:]
             penalty[_N_FREE:] = np.clip(penalty[_N_FREE:] * change, _WEAKEST, _STRONGEST)
             # The norms of few runs may settle long before their scatter.
@@ -298,6 +306,19 @@ def _fit(
         camera=camera,
     )
     return model, predicted.reshape(inside.shape)
+
+
+def _beside_holes(stack: Stack) -> Bools:
+    """Find the pixels partly in exclusion regions beside pixels without livetime, shape (dety, detx).
+
+    What is outside lies on the side away from the hole, where the rate differs from the mean of the pixel, for which its
+    livetime would be too long. The fit would continue this difference, of some percent, into the hole.
+    """
+    livetime = stack.livetime_us[stack.livetime_us.any(axis=(1, 2))].astype(float)
+    part = (livetime / livetime.max(axis=(1, 2), keepdims=True)).min(axis=0, initial=1.0)
+    beside = sliding_window_view(np.pad(part == 0, 1), (3, 3)).any(axis=(2, 3)) & (part > 0) & (part < _WHOLE)
+    few = 2 * np.count_nonzero(beside) > np.count_nonzero(part)  # the pixels are too large for the regions
+    return beside & (not few)
 
 
 def _not_converged(what: str, cells: Sequence[Cell], inside: Floats) -> BgnbError:
