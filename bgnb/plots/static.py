@@ -249,7 +249,7 @@ def _draw(view: View, width: float | None, font_size: float, names: Sequence[str
             _settle(figure)
         for axes in (axes for axes, panel in drawn if isinstance(panel, Graph) and panel.is_map):
             _omit_overlapping(axes.texts)
-        figure.set_layout_engine("none")  # the arrangement remains
+        figure.set_layout_engine(None)  # the arrangement remains, and saving does not draw twice
     return figure
 
 
