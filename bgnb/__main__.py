@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 
 from bgnb._util.signals import ended_by_signals
 
@@ -17,6 +18,8 @@ def main() -> None:
         guard_streams()
         forget_library_settings(os.environ)
         os.environ.update(writable_places())
+        # The grammar of IRIs, which only some formats of JSON Schema need: compiling it takes longer than to import nbformat.
+        sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
         logging.getLogger("matplotlib").addHandler(logging.NullHandler())  # caches that cannot be written do not matter
         from bgnb.cli.main import main
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from pathlib import Path
 
 import pytest
+from astropy.io import fits
 from astropy.utils import iers
 from hypothesis import settings
 
 from bgnb._util import compression
+
+# As in the command line, nothing compiles the grammar of IRIs, which nbformat would import.
+sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 
 # No test is timed, also not on a busy machine.
 settings.register_profile("untimed", deadline=None)
@@ -36,6 +41,15 @@ def _without_waiting_for_the_disk():
     """Files need not survive a power failure; a tenth of the time was waiting for fsync."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(os, "fsync", lambda _: None)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _settings_of_fits_files_are_constant():
+    """Astropy looks up its settings for each card of each header, which took a tenth of the time; nothing changes them."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for name, value in {name: getattr(fits.conf, name) for name in fits.conf}.items():
+            monkeypatch.setattr(type(fits.conf), name, value)
         yield
 
 

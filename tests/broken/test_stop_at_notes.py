@@ -45,16 +45,25 @@ def simulated(indir):
     return indir
 
 
+@pytest.fixture(scope="module")
+def simulated_runs(good_runs, plausible_runs, tmp_path_factory):
+    """Good and plausible runs that are marked as simulated."""
+    folder = tmp_path_factory.mktemp("simulated")
+    return [
+        simulated(shutil.copytree(runs, folder / name)) for runs, name in ((good_runs, "in"), (plausible_runs, "plausible"))
+    ]
+
+
 @pytest.fixture
-def indir(good_runs, tmp_path):
+def indir(simulated_runs, tmp_path):
     """Copy the good runs, to change run 4."""
-    return simulated(shutil.copytree(good_runs, tmp_path / "in"))
+    return shutil.copytree(simulated_runs[0], tmp_path / "in")
 
 
 @pytest.fixture
-def plausible(plausible_runs, tmp_path):
+def plausible(simulated_runs, tmp_path):
     """Copy the plausible runs, to change run 4."""
-    return simulated(shutil.copytree(plausible_runs, tmp_path / "plausible"))
+    return shutil.copytree(simulated_runs[1], tmp_path / "plausible")
 
 
 def with_checksum(text):
