@@ -82,6 +82,14 @@ def test_picture_of_unknown_format_is_refused_first(tmp_path):
         assert not {"astropy", "scipy"} & imports_of("plot", "models", "-o", file, status=2, error="[invalid-argument]")
 
 
+def test_notebooks_are_read_without_the_grammar_of_addresses(tmp_path):
+    """Reading a notebook does not compile the grammar of IRIs, which took 2 s of each command."""
+    (tmp_path / "wrong.ipynb").write_text("{}")
+    modules = imports_of("run-notebook", tmp_path / "wrong.ipynb", tmp_path / "out.ipynb", status=2, error="[bad-notebook]")
+    assert "nbformat" in modules
+    assert "lark" not in modules
+
+
 def test_outdir_in_use_is_refused_first(tmp_path):
     """An OUTDIR that another process is making is refused before Astropy and SciPy are imported."""
     out = tmp_path / "out"
