@@ -49,6 +49,27 @@ def in_state(dashboard, state):
     return dashboard
 
 
+_SHARED = {}
+# Arguments that are no fields of a state, or choose the group of the first one.
+_MADE_WITH = ("select", "catalog", "exclusion_radius", "labels", "group_id")
+
+
+def shared(explore, *where, **options):
+    """Show a state in a dashboard that all tests of a process share, as making one takes half a second, and a change nothing.
+
+    Tests that make two of the same directories, or that watch, close or damage one, make their own.
+    """
+    made_with = {name: options.pop(name) for name in _MADE_WITH if name in options}
+    key = (explore, *map(str, where), *((name, id(value) if name == "catalog" else value) for name, value in made_with.items()))
+    if key not in _SHARED:
+        dashboard = explore(*where, **made_with)
+        _SHARED[key] = dashboard, dashboard.state
+    dashboard, first = _SHARED[key]
+    dashboard.update(**vars(first) | options)
+    dashboard._message.value = ""
+    return dashboard
+
+
 def tap(dashboard, panel, x, y, add=False):
     """Tap at a position of a panel."""
     dashboard.act({"kind": "tap", "panel": panel, "x": x, "y": y, "add": add, "width": 360.0, "height": 90.0})

@@ -16,7 +16,7 @@ from bgnb.plots.colours import choose_limits
 from bgnb.plots.comparison_state import ComparisonState
 from bgnb.plots.labels import format_number, format_value
 from bgnb.plots.static import _draw
-from tests.dashboards.acting import assert_same_as_fresh
+from tests.dashboards.acting import assert_same_as_fresh, shared
 from tests.helpers.errors import raises
 from tests.helpers.models import asymmetric_model
 
@@ -25,7 +25,7 @@ from tests.helpers.models import asymmetric_model
 def test_colour_limits_follow_settings(modeldir, pair):
     """Colour limits are those of the image, of all energies, or set by hand."""
     model, comparison = asymmetric_model(), bgnb.compare(*(bgnb.read_group_model(directory, 27) for directory in pair))
-    dashboard, compared = explore_models(modeldir, group_id=3, energy=5), compare_models(*pair, energy=1)
+    dashboard, compared = shared(explore_models, modeldir, group_id=3, energy=5), shared(compare_models, *pair, energy=1)
     rate = model.rate.quantity.value
     both = np.stack([comparison.first.rate.quantity.value, comparison.second.rate.quantity.value])
     ratio = np.where(comparison.exposed[:, None, None], comparison.ratio, np.nan)
@@ -103,7 +103,7 @@ def test_state_converts_its_values(pair):
     # A missing limit is that of the image.
     comparison = bgnb.compare(*(bgnb.read_group_model(directory, 27) for directory in pair))
     both = np.stack([model.rate.quantity.value[2] for model in (comparison.first, comparison.second)])
-    dashboard = compare_models(*pair, group_id=27, low=1e-12)
+    dashboard = shared(compare_models, *pair, group_id=27, low=1e-12)
     assert dashboard.shown_limits() == (1e-12, both.max())
     assert compare_models(*pair, group_id=27, high=1.0).shown_limits() == (both.min(), 1.0)
     # If it is not on the right side of the one set by hand, it yields.
@@ -122,7 +122,7 @@ def test_state_converts_its_values(pair):
 @pytest.mark.parametrize("kind", ["models", "comparison"])
 def test_step_computes_limits_once(kind, modeldir, pair, monkeypatch):
     """A step computes each limit once and sets the controls once."""
-    dashboard = explore_models(modeldir, group_id=3) if kind == "models" else compare_models(*pair)
+    dashboard = shared(explore_models, modeldir, group_id=3) if kind == "models" else shared(compare_models, *pair)
     found, shown = [], []
     for module in ("bgnb.plots.directory_views", "bgnb.plots.model_views", "bgnb.plots.comparison_views"):
         monkeypatch.setattr(f"{module}.choose_limits", lambda *arguments: found.append(1) or choose_limits(*arguments))
@@ -148,7 +148,7 @@ def test_step_computes_limits_once(kind, modeldir, pair, monkeypatch):
 def test_dashboard_shows_comparison(pair):
     """Images, graphs and summary agree with `bgnb.compare`."""
     true, reco = (bgnb.read_group_model(directory, 27) for directory in pair)
-    dashboard = compare_models(*pair, energy=1.0, position=(-1.0, 2.0))
+    dashboard = shared(compare_models, *pair, energy=1.0, position=(-1.0, 2.0))
     for normalise in ("none", "cube", "plane"):
         dashboard.normalise = normalise
         comparison = bgnb.compare(true, reco, normalise)
@@ -221,7 +221,7 @@ def test_dashboard_shows_comparison(pair):
 )
 def test_comparison_is_path_independent(pair, path):
     """The view depends on the state only, not on previous states."""
-    dashboard = compare_models(*pair)
+    dashboard = shared(compare_models, *pair)
     for name, value in path:
         dashboard.attempt(lambda name=name, value=value: dashboard.update(**{name: value}))
     arguments = {field.name: getattr(dashboard.state, field.name) for field in fields(dashboard.state)}

@@ -77,15 +77,15 @@ def test_measured_part_of_range_is_compared(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changed", "reason"),
+    ("changed", "reason", "independent"),
     [
-        ({"unexposed": [2]}, "the models cannot be compared at these energies"),
-        ({"where": [(2, 3, 4)]}, "there is no livetime of two there"),
-        ({"zero": [(2, 3, 4)]}, "the rate of two is zero"),
-        ({}, ""),
+        ({"unexposed": [2]}, "the models cannot be compared at these energies", True),
+        ({"where": [(2, 3, 4)]}, "there is no livetime of two there", True),
+        ({"zero": [(2, 3, 4)]}, "the rate of two is zero", False),
+        ({}, "", True),
+        ({}, "", False),
     ],
 )
-@pytest.mark.parametrize("independent", [True, False])
 def test_reasons_for_a_missing_ratio(tmp_path, changed, reason, independent):
     """The text gives the reason for a ratio that does not exist, and for a missing error only if there is a ratio."""
     first = partly_exposed(tmp_path / "a")

@@ -8,7 +8,7 @@ import pytest
 import bgnb
 from bgnb import write_model
 from bgnb.dashboards import explore_models
-from tests.dashboards.acting import drag, tap
+from tests.dashboards.acting import drag, shared, tap
 from tests.dashboards.conftest import OTHER_AXES
 from tests.helpers.models import AXES, asymmetric_model
 
@@ -42,7 +42,7 @@ def shown_plane(first, last):
 
 def test_slider_handles_push_each_other(modeldir):
     """The two handles of the slider always enclose at least one energy bin."""
-    dashboard = explore_models(modeldir, group_id=3)
+    dashboard = shared(explore_models, modeldir, group_id=3)
     slider = dashboard._controls["bins"].widget
     for before, moved, after in (
         ((2, 4), (4, 4), (4, 5)),  # the lower handle pushes the upper one
@@ -69,7 +69,7 @@ def test_slider_handles_push_each_other(modeldir):
 
 def test_steps_continue_at_other_end(modeldir):
     """Steps move the range, keep its number of bins, and continue at the other end of the axis."""
-    dashboard = explore_models(modeldir, group_id=3, energy=(EDGES[1] * 1.1, EDGES[2] * 1.1))
+    dashboard = shared(explore_models, modeldir, group_id=3, energy=(EDGES[1] * 1.1, EDGES[2] * 1.1))
     seen = [bins_of(dashboard)]
     for _ in range(4):
         dashboard._controls["next"].widget.click()
@@ -94,7 +94,7 @@ def test_steps_continue_at_other_end(modeldir):
 def test_image_of_energy_range(modeldir):
     """Images show the mean rate, the integral, the sum of counts, and the livetime and error that belong to them."""
     model, first, last = asymmetric_model(), 0, 4
-    dashboard = explore_models(modeldir, group_id=3, energy=(EDGES[first], EDGES[last] * 0.999))
+    dashboard = shared(explore_models, modeldir, group_id=3, energy=(EDGES[first], EDGES[last] * 0.999))
     rate, width = model.rate.quantity.value[first:last], WIDTHS[first:last, None, None]
     mean = shown_plane(first, last)
     livetime = (rate * width * model.stack.livetime.to_value("h")[first:last]).sum(axis=0) / (rate * width).sum(axis=0)
@@ -161,7 +161,7 @@ def test_spectrum_of_region(tmp_path, region, method):
 )
 def test_drags_in_image_draw_region(modeldir, draw, region):
     """Dragging in the image draws a region, if asked for; a tap replaces it by a position."""
-    dashboard = explore_models(modeldir, group_id=3, position=(1.0, -1.0))
+    dashboard = shared(explore_models, modeldir, group_id=3, position=(1.0, -1.0))
     before = dashboard.view
     dashboard._controls["draw"].widget.value = draw
     assert dashboard.view.panels["image"].selects == (draw != "nothing")
@@ -192,7 +192,7 @@ def test_drags_in_image_draw_region(modeldir, draw, region):
 
 def test_mistyped_region_remains_in_its_box(modeldir):
     """A mistyped region remains in its box, with a message, until it is corrected or something else changes."""
-    dashboard = explore_models(modeldir, group_id=3, region="circle(0, 0, 1)")
+    dashboard = shared(explore_models, modeldir, group_id=3, region="circle(0, 0, 1)")
     box = dashboard._controls["region"].widget
     for wrong in ("circle(0, 0", "circle(99, 99, 1)"):
         box.value = wrong
@@ -211,7 +211,7 @@ def test_mistyped_region_remains_in_its_box(modeldir):
 
 def test_drags_in_spectrum_select_range(modeldir):
     """Dragging in the spectrum selects all bins that it touches, also beyond the axis."""
-    dashboard = explore_models(modeldir, group_id=3)
+    dashboard = shared(explore_models, modeldir, group_id=3)
     one = EDGES[2] * 1.01, EDGES[2] * 1.02
     for x, expected in (((1.0, 20.0), (1, 4)), (one, (2, 3)), ((1e-9, 5e3), (0, 5)), ((0.01, 0.4), (0, 1))):
         drag(dashboard, "spectrum", x, (1e-9, 1e-3))
@@ -225,7 +225,9 @@ def test_drags_in_spectrum_select_range(modeldir):
 def test_strips_follow_position_and_region(modeldir):
     """Strips along both axes contain the bins within 0.5 deg of the position or of the centre of the region."""
     model, first, last = asymmetric_model(), 1, 3
-    dashboard = explore_models(modeldir, group_id=3, energy=(EDGES[1], EDGES[2] * 1.1), position=(0.7, -0.4), others=(8,))
+    dashboard = shared(
+        explore_models, modeldir, group_id=3, energy=(EDGES[1], EDGES[2] * 1.1), position=(0.7, -0.4), others=(8,)
+    )
     plane = shown_plane(first, last)
     error = np.average(model.error.quantity.value[first:last], axis=0, weights=WIDTHS[first:last])
     for (x, y), region in (((0.7, -0.4), ""), ((-1.2, 0.9), "box(-1.2, 0.9, 0.2, 0.3)")):

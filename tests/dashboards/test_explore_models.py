@@ -23,7 +23,7 @@ from bgnb.files.model_directory import KEPT
 from bgnb.plots.alternative_texts import describe
 from bgnb.plots.labels import energy_label, format_number, format_value
 from bgnb.plots.model_views import profile_graph
-from tests.dashboards.acting import assert_controls_show_state, assert_same_as_fresh, drag, tap
+from tests.dashboards.acting import assert_controls_show_state, assert_same_as_fresh, drag, shared, tap
 from tests.dashboards.conftest import OTHER_AXES
 from tests.helpers.errors import raises
 from tests.helpers.models import AXES, asymmetric_model
@@ -32,7 +32,7 @@ from tests.helpers.models import AXES, asymmetric_model
 def test_images_and_spectra_of_model(modeldir):
     """Images and spectra show the values of the model at the energy and position."""
     model = asymmetric_model()
-    dashboard = explore_models(modeldir, group_id=3, energy="5 TeV", position=(1.5, -1.1))
+    dashboard = shared(explore_models, modeldir, group_id=3, energy="5 TeV", position=(1.5, -1.1))
     where = int(np.searchsorted(AXES.energy.value, 5)) - 1
     iy, ix = (int(np.searchsorted(edges.value, value)) - 1 for edges, value in ((AXES.dety, -1.1), (AXES.detx, 1.5)))
     livetime, rate = model.stack.livetime.to_value("h"), model.rate.quantity.value
@@ -63,7 +63,7 @@ def test_images_and_spectra_of_model(modeldir):
 
 def test_bokeh_image_orientation(modeldir):
     """In Bokeh, DETX increases to the right and DETY upwards."""
-    dashboard = explore_models(modeldir, group_id=3, energy=5, stretch="log")
+    dashboard = shared(explore_models, modeldir, group_id=3, energy=5, stretch="log")
     (image,) = [model for model in dashboard._plots.layout.references() if getattr(model, "name", "") == "image"]
     (renderer,) = [renderer for renderer in image.renderers if isinstance(renderer.glyph, ImageGlyph)]
     (value,), (codes,) = (renderer.data_source.data[name] for name in ("value", "codes"))
@@ -80,7 +80,7 @@ def test_bokeh_image_orientation(modeldir):
 
 def test_taps_and_controls_set_state(modeldir):
     """Taps and controls set the state, and controls follow it."""
-    dashboard = explore_models(modeldir, group_id=3)
+    dashboard = shared(explore_models, modeldir, group_id=3)
     tap(dashboard, "image", -3.3, 2.4)
     assert dashboard.position == (-3.3, 2.4)
     tap(dashboard, "spectrum", 10.0, 1e-9)
@@ -143,7 +143,7 @@ def test_taps_and_controls_set_state(modeldir):
 
 def test_invalid_change_leaves_state(modeldir):
     """An invalid change raises an error and leaves the state as it was."""
-    dashboard = explore_models(modeldir, group_id=3)
+    dashboard = shared(explore_models, modeldir, group_id=3)
     before = dashboard.state
     for changes, code, words in (
         ({"group_id": 5}, "not-found", ["group 5", "3, 8"]),
@@ -247,7 +247,7 @@ ACTIONS = st.one_of(
 @given(path=st.lists(ACTIONS, min_size=4, max_size=8))
 def test_view_is_path_independent(modeldir, path):
     """The view depends on the state only, not on previous states."""
-    dashboard = explore_models(modeldir, group_id=3)
+    dashboard = shared(explore_models, modeldir, group_id=3)
     for name, value in path:
         verb, _, object_ = name.partition(" ")
         if verb == "tap":
@@ -331,7 +331,7 @@ def test_step_sends_one_message(modeldir):
 def test_profile_and_marked_ranges(modeldir):
     """The profile has the errors of `radial_profile`; the marked ranges contain energy and position."""
     model = asymmetric_model()
-    dashboard = explore_models(modeldir, group_id=3, energy=5, position=(1.5, -1.1))
+    dashboard = shared(explore_models, modeldir, group_id=3, energy=5, position=(1.5, -1.1))
     expected = radial_profile(model, 2)
     nothing, profile = dashboard.view.panels["profile"].series
     assert np.isnan(nothing.y).all()

@@ -19,7 +19,7 @@ from bgnb.dashboards.run_dashboard import RunDashboard
 from bgnb.plots.pointing_map import to_plane, to_sky
 from bgnb.plots.run_views import coordinates
 from bgnb.plots.sky_map import to_map
-from tests.dashboards.acting import curve, drag, obs_ids, tap
+from tests.dashboards.acting import curve, drag, obs_ids, shared, tap
 from tests.helpers.errors import raises
 from tests.helpers.run_files import run, write_gadf
 from tests.helpers.sky_map import to_radec
@@ -78,7 +78,8 @@ def test_circles_depend_on_selection(runs, tmp_path):
     some = bgnb.open_runs(folder / "in", "GADF").obs_ids[3:8]
 
     def make(**choices):
-        bgnb.make_bg_cube_models(folder / "in", "GADF", tmp_path / "models", n_energy=4, n_fov=5, overwrite=True, **choices)
+        style = {"method": "unsmoothed", "n_energy": 1, "n_fov": 2, "overwrite": True}
+        bgnb.make_bg_cube_models(folder / "in", "GADF", tmp_path / "models", **style, **choices)
 
     def has_circles(shown=None):
         return curve(explore_runs(tmp_path / "models", catalog=shown), "excluded") is not None
@@ -170,7 +171,7 @@ def test_arguments_of_another_kind(runs):
 
 def test_runs_lie_in_their_groups(runs):
     """Runs are drawn inside their groups; invalid selections raise errors."""
-    dashboard = explore_runs(runs[0] / "in", "GADF", select="all")
+    dashboard = shared(explore_runs, runs[0] / "in", "GADF", select="all")
     altitude, shown_azimuth = to_sky(*coordinates(dashboard._runs, "groups", dashboard.state))
     azimuth = np.asarray(dashboard._runs.table["AZ_PNT"])
     assert (azimuth > 270).any()
@@ -282,7 +283,7 @@ def test_missing_scheme_and_column(runs, tmp_path):
     (tmp_path / "epochs.ecsv").touch()
     with raises("not-a-model", tmp_path, "for each epoch", "early"):
         explore_runs(tmp_path)
-    dashboard = explore_runs(folder / "in", "GADF", select="all")
+    dashboard = shared(explore_runs, folder / "in", "GADF", select="all")
     elsewhere = dashboard._runs.obs_ids[dashboard._runs.group_ids != 26][0]
     with raises("conflicting-arguments", "selected", "group_id"):
         dashboard.update(selected=[elsewhere], group_id=26)
@@ -328,7 +329,7 @@ def test_damaged_header_of_runs(runs, tmp_path):
 
 def test_fields_of_any_kind(runs):
     """Names ignore case, GROUP_IDs may be NumPy integers, and values of other kinds are refused; the state stays valid."""
-    dashboard = explore_runs(runs[0] / "in", "GADF", select="all", y="Livetime", x="obs_id")
+    dashboard = shared(explore_runs, runs[0] / "in", "GADF", select="all", y="Livetime", x="obs_id")
     assert (dashboard.y, dashboard.x) == ("livetime", "OBS_ID")
     dashboard.update(y="EVENT rate", colour_by="Counts")
     assert (dashboard.y, dashboard.colour_by) == ("event rate", "counts")
@@ -350,7 +351,7 @@ def test_fields_of_any_kind(runs):
 
 def test_empty_group_is_left(runs):
     """A group without runs is left by a tap or a drag outside, or by selecting no runs, like other groups."""
-    dashboard = explore_runs(runs[0] / "in", "GADF", select="all")
+    dashboard = shared(explore_runs, runs[0] / "in", "GADF", select="all")
     centre = dashboard._runs.centre
     outside = tuple(map(float, to_map(centre + 179.9, -89.0, centre)))
     assert dashboard._runs.members(0) == ()
@@ -369,7 +370,7 @@ def test_empty_group_is_left(runs):
 
 def test_time_outside_groups_is_shown(runs):
     """The status of a run that is outside all groups for some time says so."""
-    shown = explore_runs(runs[0] / "in", "GADF", select="all")._runs
+    shown = shared(explore_runs, runs[0] / "in", "GADF", select="all")._runs
     first, second = shown.obs_ids[:2].tolist()
     status = replace(shown, group_fractions={first: {"4": 0.246, "outside": 0.754}}).details["status"]
     assert status[0].endswith("(25% in group 4, 75% outside all groups)")
@@ -381,7 +382,7 @@ def test_selection_is_saved(runs, tmp_path, monkeypatch):
     """The saved list of runs selects the same runs; an empty one is an error."""
     monkeypatch.chdir(tmp_path)
     folder, _ = runs
-    dashboard = explore_runs(folder / "in", "GADF", select="all")
+    dashboard = shared(explore_runs, folder / "in", "GADF", select="all")
     with raises("no-runs", "list.txt"):
         dashboard.save_selection("list.txt")
     dashboard.group_id = int(dashboard._runs.group_ids[2])

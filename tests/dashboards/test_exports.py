@@ -19,7 +19,7 @@ from bgnb.dashboards import compare_models, explore_models, explore_runs, explor
 from bgnb.plots.html_page import _changes
 from bgnb.plots.static import to_png
 from bgnb.plots.view import Graph
-from tests.dashboards.acting import assert_same_as_fresh, press
+from tests.dashboards.acting import assert_same_as_fresh, press, shared
 from tests.dashboards.conftest import OTHER_AXES
 from tests.helpers.errors import raises
 from tests.helpers.models import AXES, asymmetric_model
@@ -57,10 +57,11 @@ def test_copied_python_restores_state(modeldir, pair, runs, monkeypatch):
 def test_narrowest_pictures_are_legible(tmp_path, font_size):
     """All panels of a dashboard fit the smallest width that is accepted, without a warning of Matplotlib."""
     write_model(make_test_bg_cube_model(CubeAxes.regular(n_energy=8, n_fov=10)), tmp_path / "bg_cube_model_group3_table.fits")
+    view = explore_models(tmp_path).view
     with pytest.raises(bgnb.BgnbError) as caught:
-        to_png(explore_models(tmp_path).view, width=0.1, font_size=font_size)
+        to_png(view, width=0.1, font_size=font_size)
     lowest = float(re.search(r"width must be ([\d.]+) to", str(caught.value))[1])
-    assert imread(BytesIO(to_png(explore_models(tmp_path).view, width=lowest, font_size=font_size))).size
+    assert imread(BytesIO(to_png(view, width=lowest, font_size=font_size))).size
 
 
 def table_of(view):
@@ -99,7 +100,7 @@ def test_tables_name_all_series(modeldir, pair, runs):
 def test_exports_contain_the_view(modeldir, tmp_path, monkeypatch):
     """PNG, HTML and CSV files contain the present view, and replace nothing."""
     monkeypatch.chdir(tmp_path)
-    dashboard = explore_models(modeldir, group_id=3, energy=5, quantity="counts", position=(1.5, -1.1))
+    dashboard = shared(explore_models, modeldir, group_id=3, energy=5, quantity="counts", position=(1.5, -1.1))
     for kind in ("png", "pdf", "svg", "html", "csv"):
         press(dashboard, f"save {kind.upper()}")
         assert "Saved" in dashboard._message.value
@@ -107,8 +108,8 @@ def test_exports_contain_the_view(modeldir, tmp_path, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         f"{name}.{kind}" for kind in ("csv", "html", "pdf", "png", "svg")
     ]
-    press(dashboard, "save PNG")
-    assert (tmp_path / f"{name}-2.png").read_bytes() == (tmp_path / f"{name}.png").read_bytes()
+    press(dashboard, "save CSV")
+    assert (tmp_path / f"{name}-2.csv").read_bytes() == (tmp_path / f"{name}.csv").read_bytes()
     assert imread(BytesIO((tmp_path / f"{name}.png").read_bytes())).shape[0] > 300
     assert (tmp_path / f"{name}.pdf").read_bytes().startswith(b"%PDF")
     assert ">energy / TeV<" in (tmp_path / f"{name}.svg").read_text()
@@ -169,7 +170,7 @@ def test_paper_size_and_font_are_chosen(modeldir, tmp_path, monkeypatch):
 
 def test_page_may_not_be_too_large(modeldir, tmp_path):
     """A page that would be larger than allowed is not written."""
-    dashboard = explore_models(modeldir, group_id=3)
+    dashboard = shared(explore_models, modeldir, group_id=3)
     with raises("too-large", "0.1 MB", "max_size"):
         dashboard.save_html(tmp_path / "page.html", max_size=1e5)
     assert not list(tmp_path.iterdir())
@@ -179,7 +180,7 @@ def test_page_may_not_be_too_large(modeldir, tmp_path):
 
 def test_invalid_paths_are_refused(modeldir, tmp_path, monkeypatch):
     """Exports to something that is not the path of a file are refused before anything is drawn, and write nothing."""
-    dashboard = explore_models(modeldir, group_id=3)
+    dashboard = shared(explore_models, modeldir, group_id=3)
     for kind in ("png", "pdf", "svg", "html"):
         monkeypatch.setattr(f"bgnb.dashboards.dashboard.to_{kind}", lambda *_, **__: pytest.fail("drawn"))
     for kind in ("png", "pdf", "svg", "html", "csv", "json"):
@@ -204,8 +205,8 @@ def test_directories_must_be_paths(modeldir):
 @pytest.mark.slow
 def test_page_begins_with_shown_range(modeldir, pair, tmp_path):
     """A page begins with the present state, also with a range of energies, and has each energy bin too."""
-    models = explore_models(modeldir, group_id=8, energy=(1, 10))
-    comparison = compare_models(*pair, energy=(0.5, 20), against="offset", show="difference")
+    models = shared(explore_models, modeldir, group_id=8, energy=(1, 10))
+    comparison = shared(compare_models, *pair, energy=(0.5, 20), against="offset", show="difference")
     for dashboard in (models, comparison):
         dashboard.save_html(tmp_path / "page.html")
         page = (tmp_path / "page.html").read_text()
@@ -243,7 +244,7 @@ def test_pixels_of_unequal_bins(tmp_path):
 
 def test_png_image_orientation(modeldir):
     """The asymmetric model is brightest at high DETX and low DETY: to the right, and below."""
-    view = explore_models(modeldir, group_id=3, energy=1.2).view
+    view = shared(explore_models, modeldir, group_id=3, energy=1.2).view
     png = imread(BytesIO(to_png(replace(view, panels={"image": view.panels["image"]}))))
     yellow = np.argwhere((png[..., 0] > 0.9) & (png[..., 1] > 0.85) & (png[..., 2] < 0.3))
     blue = np.argwhere((png[..., 0] < 0.3) & (png[..., 1] < 0.05) & (png[..., 2] > 0.3))
@@ -255,7 +256,7 @@ def test_png_image_orientation(modeldir):
 
 def test_frames_follow_groups_and_energies(modeldir):
     """The menu of an exported page has all groups, and the slider their energies in order."""
-    dashboard = explore_models(modeldir, group_id=3, energy=5)
+    dashboard = shared(explore_models, modeldir, group_id=3, energy=5)
     frames = dashboard.frames()
     groups = list(dict.fromkeys(group for group, _ in frames))
     for group, axes in zip(groups, (AXES, OTHER_AXES), strict=True):
@@ -288,7 +289,7 @@ def test_names_are_escaped_in_html(modeldir, tmp_path):
 
 def test_panels_of_a_view_are_fixed(modeldir):
     """The panels of a view cannot be changed, as dashboards keep their views."""
-    view = explore_models(modeldir).view
+    view = shared(explore_models, modeldir).view
     given = dict(view.panels)
     with pytest.raises(TypeError):
         view.panels["image"] = view.panels["spectrum"]
@@ -299,9 +300,9 @@ def test_panels_of_a_view_are_fixed(modeldir):
 
 def test_minus_signs(modeldir, pair, runs):
     """Texts and labels have minus signs, and menus have one word for ranges; tables and code have hyphens."""
-    models = explore_models(modeldir, group_id=8, position=(-1.5, -0.7), others="all")
-    compared = compare_models(*pair, position=(-1.5, -0.7), against="DETX", show="difference")
-    explored = explore_runs(runs[0] / "in", "GADF")
+    models = shared(explore_models, modeldir, group_id=8, position=(-1.5, -0.7), others="all")
+    compared = shared(compare_models, *pair, position=(-1.5, -0.7), against="DETX", show="difference")
+    explored = shared(explore_runs, runs[0] / "in", "GADF")
     explored.selected = explored._runs.obs_ids[:1]
     number = re.compile(r"(?<![\w/(-])-\d")
     for dashboard in (models, compared, explored, explore_validation(simulated_validation())):

@@ -15,7 +15,7 @@ from bgnb.plots.colours import LINES
 from bgnb.plots.html_page import to_html
 from bgnb.plots.pointing_map import to_plane
 from bgnb.plots.static import to_svg
-from tests.dashboards.acting import assert_same_as_fresh, press, tap
+from tests.dashboards.acting import assert_same_as_fresh, press, shared, tap
 from tests.helpers.errors import raises
 from tests.helpers.models import asymmetric_model
 
@@ -55,8 +55,8 @@ def test_graphs_of_all_groups(modelled):
     assert len(models) > 6
     chosen, first, last = list(models)[2], 1, 3
     energy = models[chosen].axes.energy.value
-    dashboard = explore_models(
-        folder, group_id=chosen, others="all", energy=(energy[1] * 1.1, energy[2] * 1.1), position=(1.6, -3)
+    dashboard = shared(
+        explore_models, folder, group_id=chosen, others="all", energy=(energy[1] * 1.1, energy[2] * 1.1), position=(1.6, -3)
     )
     assert dashboard.others == tuple(models)
     panels = dashboard.view.panels
@@ -118,8 +118,14 @@ def test_rate_against_zenith_angle(modelled, region):
     chosen, first, last = list(models)[4], 1, 3
     axes = models[chosen].axes
     energy = axes.energy.value
-    dashboard = explore_models(
-        folder, group_id=chosen, others="all", energy=(energy[1] * 1.1, energy[2] * 1.1), position=(1.6, -3), region=region
+    dashboard = shared(
+        explore_models,
+        folder,
+        group_id=chosen,
+        others="all",
+        energy=(energy[1] * 1.1, energy[2] * 1.1),
+        position=(1.6, -3),
+        region=region,
     )
     x, y = axes.detx.value, axes.dety.value
     if region:
@@ -189,7 +195,7 @@ def test_curve_is_grey_where_no_run_measured(modelled, tmp_path):
 
 def test_no_spline_no_curve(modeldir):
     """Without a spline, or a report with the pointings, there is neither a curve nor a zenith angle."""
-    graph = explore_models(modeldir, group_id=3, others="all").view.panels["zenith"]
+    graph = shared(explore_models, modeldir, group_id=3, others="all").view.panels["zenith"]
     assert graph.curves == ()
     assert np.isnan(np.concatenate([series.x for series in graph.series])).all()
 
@@ -198,7 +204,7 @@ def test_taps_in_map_choose_groups(modelled):
     """A tap in the map shows a group; with Shift it adds the group to the graphs, or removes it."""
     folder, models, _ = modelled
     one, two, three, *_ = models
-    dashboard = explore_models(folder, group_id=one)
+    dashboard = shared(explore_models, folder, group_id=one)
     tap(dashboard, "groups", *middle(two))
     assert (dashboard.group_id, dashboard.others) == (two, ())
     tap(dashboard, "groups", *middle(one), add=True)
@@ -216,7 +222,7 @@ def test_tap_on_group_without_model(modelled):
     """A tap on a group without a model, or outside the sky, shows an error and changes nothing."""
     folder, models, _ = modelled
     without = next(group_id for group_id in range(len(GROUPS)) if group_id not in models)
-    dashboard = explore_models(folder)
+    dashboard = shared(explore_models, folder)
     before = dashboard.state
     for position in (middle(without), (80.0, 80.0)):
         with raises("not-found", "no model"):
@@ -244,7 +250,7 @@ def test_merged_group_shows_its_model(tmp_path):
 def test_map_shows_chosen_quantity(modelled):
     """The map shows livetime, counts or mean rate of the groups with models."""
     folder, _, rows = modelled
-    dashboard = explore_models(folder)
+    dashboard = shared(explore_models, folder)
     for quantity, unit, value in (
         ("livetime", "h", lambda row: row["livetime_s"] / 3600),
         ("counts", "", lambda row: row["counts"]),
@@ -262,7 +268,7 @@ def test_map_shows_chosen_quantity(modelled):
 def test_controls_of_other_groups(modelled):
     """The text box and the buttons choose the other groups; the box shows them."""
     folder, models, _ = modelled
-    dashboard = explore_models(folder)
+    dashboard = shared(explore_models, folder)
     box = dashboard._controls["others"].widget
     one, two, *_ = models
     for text, others in ((f"{two}, {one} {two}", (one, two)), ("All", tuple(models)), ("", ()), (str(two), (two,))):
@@ -283,7 +289,9 @@ def test_controls_of_other_groups(modelled):
 def test_many_groups_share_legend_entry(modelled, kind):
     """More groups than there are colours have one entry in the legends of live, static and HTML figures; few have their own."""
     folder, models, _ = modelled
-    dashboard = explore_models(folder) if kind == "models" else compare_models(folder, folder, labels=("a", "b"))
+    dashboard = (
+        shared(explore_models, folder) if kind == "models" else shared(compare_models, folder, folder, labels=("a", "b"))
+    )
     panels = ["spectrum", "profile", "strips"] if kind == "models" else ["ratios"]
     further = [group_id for group_id in models if group_id != dashboard.group_id]
     for others, names in ((further[:2], [f"group {group_id}" for group_id in further[:2]]), (further, ["other groups"])):

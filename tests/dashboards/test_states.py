@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bgnb import BgnbError
 from bgnb.dashboards import compare_models, explore_models, explore_runs
-from tests.dashboards.acting import assert_same_as_fresh, tap
+from tests.dashboards.acting import assert_same_as_fresh, in_state, shared, tap
 from tests.helpers.errors import raises
 from tests.helpers.time_limit import time_limit
 
@@ -22,7 +22,7 @@ BY_HAND = {"low": 1e-9, "high": 1e-3}
 @pytest.fixture
 def models(modeldir):
     """Dashboard of models."""
-    return explore_models(modeldir, group_id=3)
+    return shared(explore_models, modeldir, group_id=3)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def unchanged(modeldir):
 @pytest.fixture
 def comparison(pair):
     """Dashboard of two models."""
-    return compare_models(*pair)
+    return shared(compare_models, *pair)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_other_changes_reset_nothing(models, comparison):
 
 def test_resets_name_existing_fields(models, comparison, runs):
     """All fields in the tables of resets exist."""
-    for dashboard in (models, comparison, explore_runs(runs[0] / "in", "GADF")):
+    for dashboard in (models, comparison, shared(explore_runs, runs[0] / "in", "GADF")):
         names = {field.name for field in fields(dashboard.State)}
         assert dashboard.resets
         for causes, values in dashboard.resets:
@@ -124,11 +124,12 @@ COMPARISON = {
 
 
 def test_saved_state_is_restored(models, comparison, modeldir, pair, tmp_path):
-    """A saved state makes a fresh dashboard show the same, from text, from a file, and from the text box."""
-    for dashboard, changes, fresh in (
-        (models, MODELS, lambda: explore_models(modeldir, group_id=3, quantity="counts", low=0.5, energy=2)),
-        (comparison, COMPARISON, lambda: compare_models(*pair, percentile=90, region="circle(0, 0, 1)")),
+    """A saved state makes another dashboard show the same, from text, from a file, and from the text box."""
+    for dashboard, changes, restored in (
+        (models, MODELS, explore_models(modeldir, group_id=3, quantity="counts", low=0.5, energy=2)),
+        (comparison, COMPARISON, compare_models(*pair, percentile=90, region="circle(0, 0, 1)")),
     ):
+        first = restored.state
         dashboard.update(**changes)
         saved = json.loads(dashboard.json)
         assert saved["dashboard"] == dashboard.function
@@ -138,14 +139,14 @@ def test_saved_state_is_restored(models, comparison, modeldir, pair, tmp_path):
         dashboard.save_json(path)
         assert json.loads(path.read_text()) == saved
         for source in (f"\n {json.dumps(saved, indent=1)} ", path):
-            restored = fresh()
+            in_state(restored, first)
             assert restored.restore(source)
             assert_same_as_fresh(restored, dashboard)
             assert not restored.restore(source)
-        restored = fresh()
+        in_state(restored, first)
         restored._controls["json"].widget.value = dashboard.json
         assert_same_as_fresh(restored, dashboard)
-        restored = fresh()
+        in_state(restored, first)
         restored._controls["json"].widget.value = str(path)
         assert_same_as_fresh(restored, dashboard)
 
