@@ -1,14 +1,10 @@
 """Models and runs for the tests of dashboards."""
 
-from functools import cache
-
 import numpy as np
 import pytest
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.table import Table
-from bokeh.core.has_props import HasProps
-from bokeh.core.property.descriptors import PropertyDescriptor
 
 import bgnb
 from bgnb import CubeAxes, ObservationGroups, TrueModel, make_test_bg_cube_model, write_groups, write_model
@@ -17,23 +13,6 @@ from tests.helpers.models import asymmetric_model
 OTHER_AXES = CubeAxes(
     energy=np.geomspace(0.5, 40, 9) * u.TeV, dety=np.linspace(-1, 1, 4) * u.deg, detx=np.linspace(-3, 3, 6) * u.deg
 )
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _defaults_of_bokeh_are_looked_up_once():
-    """Bokeh looks up the defaults of a class for each of the hundreds of models of a dashboard: a fifth of the time."""
-    of_object, known = PropertyDescriptor.has_unstable_default, {}
-
-    def of_class(descriptor, model):
-        key = descriptor, type(model)
-        if key not in known:
-            known[key] = of_object(descriptor, model)
-        return known[key]
-
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(PropertyDescriptor, "has_unstable_default", of_class)
-        monkeypatch.setattr(HasProps, "_overridden_defaults", classmethod(cache(HasProps._overridden_defaults.__func__)))
-        yield
 
 
 @pytest.fixture(scope="session")
