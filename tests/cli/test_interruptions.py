@@ -176,8 +176,17 @@ def test_signal_removes_unfinished_output(indir, models, tmp_path, number, old):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("module", ["click", "bgnb.production.pipeline", "numpy.linalg", "astropy.table", "scipy.linalg"])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("module", "number"),
+    [
+        ("click", signal.SIGTERM),
+        ("click", signal.SIGINT),
+        ("bgnb.production.pipeline", signal.SIGTERM),
+        ("numpy.linalg", signal.SIGINT),
+        ("astropy.table", signal.SIGTERM),
+        ("scipy.linalg", signal.SIGINT),
+    ],
+)
 def test_signal_during_import_is_one_line(indir, tmp_path, module, number):
     """A signal while modules are imported ends a command with one line."""
     code = f"""

@@ -30,7 +30,7 @@ def run(folder: Path, command: str, **variables: str) -> subprocess.CompletedPro
 def test_variables_of_libraries_are_ignored(tmp_path):
     """Values that a library refuses change nothing."""
     variables = dict.fromkeys(("MPLBACKEND", "BOKEH_LOG_LEVEL", "TQDM_MININTERVAL"), "nonsense")
-    assert run(tmp_path, "compare-models models models out", **variables).returncode == 0
+    assert run(tmp_path, "compare-models models models out --energies 1TeV", **variables).returncode == 0
 
 
 @pytest.mark.parametrize("where", ["cwd", "variable", "directory", "config", "xdg", "home"])

@@ -15,7 +15,7 @@ import pytest
 import bgnb
 from bgnb.files.model_directory import ModelDirectory
 from bgnb.production import count_chunks
-from tests.helpers.commands import error_of
+from tests.helpers.commands import error_of, output_of
 from tests.helpers.files import names
 from tests.helpers.processes import ROOT
 from tests.helpers.run_files import run, write_gadf
@@ -65,6 +65,8 @@ def test_full_standard_error_keeps_the_status(redirection):
 def test_output_is_made_without_streams(making, redirection, status, lines):
     """A command makes its output even if its streams cannot be written, and prints no traceback."""
     command, out = making
+    if ">&-" not in redirection:  # workers inherit closed streams only
+        command = command.removesuffix(" --workers 2")
     done = in_shell(f"{command} {redirection}")
     assert (done.returncode, len(done.stderr.splitlines())) == (status, lines), done.stderr
     assert not any(bgnb.check(out).values())
@@ -136,7 +138,7 @@ print(max(library["num_threads"] for library in threadpool_info()))
 def test_names_of_files_send_nothing_to_the_terminal(making):
     """Control characters in names, and bytes that are no text, are replaced in what commands print."""
     command, out = making
-    assert in_shell(command).returncode == 0
+    output_of(*command.split()[1:-2])
     for name in (b"\x1b]0;title\x07", b"\n'all files are as bgnb wrote them", b"\xff"):
         (out / os.fsdecode(name)).touch()
     new = out.with_name("\x07new")
