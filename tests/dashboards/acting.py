@@ -63,8 +63,8 @@ def shared(explore, *where, **options):
     key = (explore, *map(str, where), *((name, id(value) if name == "catalog" else value) for name, value in made_with.items()))
     if key not in _SHARED:
         dashboard = explore(*where, **made_with)
-        _SHARED[key] = dashboard, dashboard.state
-    dashboard, first = _SHARED[key]
+        _SHARED[key] = dashboard, dashboard.state, made_with  # what is kept keeps its id
+    dashboard, first, _ = _SHARED[key]
     dashboard.update(**vars(first) | options)
     dashboard._message.value = ""
     return dashboard
