@@ -40,6 +40,8 @@ def forget_library_settings(environment: MutableMapping[str, str]) -> None:
             environment[name] = os.pathsep.join(kept)
         else:
             del environment[name]
+    if not environment.get("JUPYTER_PORT", "0").isdecimal():  # a URL in Kubernetes, where a service has the name jupyter
+        del environment["JUPYTER_PORT"]
 
 
 def environment_of_user() -> dict[str, str]:

@@ -242,7 +242,8 @@ def check_target(outdir: Path, *, overwrite: bool, kind: Kind | None, changed: b
             raise BgnbError(
                 "bad-target", f"{outdir}: is the current directory, which cannot be replaced; use another directory"
             )
-        if target.is_mount():
+        status = target.stat()  # where files are not numbered, each directory would be a mount point
+        if target.is_mount() and (status.st_ino != 0 or status.st_dev != target.parent.stat().st_dev):
             raise BgnbError("bad-target", f"{outdir}: is a mount point, which cannot be replaced; use a directory in it")
 
 

@@ -80,8 +80,8 @@ def test_programs_of_the_user_keep_their_settings(tmp_path):
     assert done.stdout == "False agg\n"
 
 
-def test_directories_of_jupyter_are_not_the_current_one():
-    """Empty and relative parts of lists, which would name directories of somebody else, are removed; others stay."""
+def test_wrong_variables_of_jupyter_are_removed():
+    """Empty and relative parts of lists, which would name directories of somebody else, and a port that is a URL, are removed."""
     there, also = str(Path("there").absolute()), str(Path("also").absolute())
     environment = {
         "JUPYTER_PATH": os.pathsep.join(["", there, ".", "~", also]),
@@ -94,12 +94,15 @@ def test_directories_of_jupyter_are_not_the_current_one():
         "JUPYTER_PREFER_ENV_PATH": "0",
         "XDG_DATA_HOME": "data",
         "JUPYTER_TOKEN": "word",
+        "JUPYTER_PORT": "tcp://10.0.0.1:8888",
         "PATH": "",
     }
     forget_library_settings(environment)
     kept = {"JUPYTER_CONFIG_PATH": there, "JUPYTERLAB_DIR": f"{there}{os.pathsep}07", "JUPYTER_TOKEN": "word", "PATH": ""}
     kept |= {"JUPYTER_PLATFORM_DIRS": "1", "JUPYTER_PREFER_ENV_PATH": "0", "JUPYTER_PATH": os.pathsep.join([there, also])}
     assert environment == kept
+    forget_library_settings(numbered := {"JUPYTER_PORT": "8899"})
+    assert numbered == {"JUPYTER_PORT": "8899"}
 
 
 def test_damaged_settings_of_matplotlib_are_refused(tmp_path):

@@ -276,6 +276,22 @@ def test_other_spelling_of_input(tmp_path, monkeypatch):
     assert names(tmp_path) == {"runs"}
 
 
+def test_files_without_numbers(tmp_path, monkeypatch):
+    """Where the file system does not number files, which look like mount points, a directory is replaced."""
+    make(tmp_path / "out", "a")
+    stat_of = os.stat
+
+    def stat(path, **options):
+        mode, _, *others = stat_of(path, **options)
+        return os.stat_result((mode, 0, *others))
+
+    with monkeypatch.context() as unnumbered:
+        unnumbered.setattr(os, "stat", stat)
+        assert (tmp_path / "out").is_mount()
+        make(tmp_path / "out", "b", overwrite=True)
+    assert names(tmp_path / "out") == {"b", MANIFEST}
+
+
 def test_unwritable_file_is_named(tmp_path, monkeypatch):
     """The error names the output and the file that the system refuses to write."""
 
