@@ -36,7 +36,7 @@ def pulls(scatter: float, n_sets: int = 40) -> None:
     print(f"pulls of rate with its error: width {width:.3f} ± {error:.3f} over {sets}")
 
 
-def pulls_of_totals(scatter: float = 0.1, n_sets: int = 100) -> None:
+def pulls_of_totals(scatter: float, n_sets: int = 100) -> None:
     """Print the width of the pulls of the total rate of runs whose norms scatter, for some numbers of runs."""
     for n_runs in (4, 7, 28):
         found, scatters = [], []
@@ -100,5 +100,6 @@ if __name__ == "__main__":
     if len(sys.argv) == 1:
         pulls(0.0)
         pulls(0.1)
-        pulls_of_totals()
+        pulls_of_totals(0.1)
+        pulls_of_totals(0.3)
     cost(tuple(map(int, sys.argv[1:])) or N_CELLS)

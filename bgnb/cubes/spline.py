@@ -10,7 +10,7 @@ constant, a line, a value for each energy bin, or the non-linear part of a cubic
 second-order penalty, in the basis in which the penalty is the sum of the squared coefficients
 (Eilers and Marx 1996, Statist. Sci. 11, 89; Lee and Durbán 2011, Stat. Model. 11, 49). Each term
 has a separate penalty, and so have the norms of the cells. The strengths of the penalties maximise the restricted likelihood,
-with a vague prior (Schall's update: Wood and Fasiolo 2017, Biometrics 73, 1071). Terms without
+with priors (Schall's update: Wood and Fasiolo 2017, Biometrics 73, 1071). Terms without
 support from the data are therefore shrunk to zero, and the norms absorb the variation from run to
 run beyond statistical fluctuations, for example that of the atmosphere. The covariance of the
 coefficients is that of their posterior distribution (Marra and Wood 2012, Scand. J. Statist. 39, 53).
@@ -25,8 +25,9 @@ from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
 
-from bgnb._util.arrays import Bools, Floats, Ints
+from bgnb._util.arrays import Floats, Ints
 from bgnb._util.checks import check_type
 from bgnb._util.errors import BgnbError
 from bgnb._util.threads import one_blas_thread
@@ -102,16 +103,18 @@ _OF_NORMS = ("1", "energy")
 # The first three terms have a weak, constant penalty.
 _N_FREE, _FREE = 3, 1e-3
 _LONGEST_STEP = 2.0
-# Shape and scale, times two, of inverse-gamma priors on the variance of the coefficients of each term. With a vague one, terms
+# Shape and scale, times two, of inverse-gamma priors on the variance of the coefficients of each term. Without one, terms
 # with few coefficients may by chance be shrunk to zero, together with their error: pulls of simulations then had a width of 1.2
-# instead of 1.00 ± 0.04 (benchmarks/spline.py). Held-out runs are predicted equally well. How norm and spectral index change
-# from run to run, and along a line with the pointing, is hardly known from few runs: a prior as of one observation of 0.14.
-_PRIOR, _PRIOR_OF_RUNS = (0.1, 0.0003), (1.0, 0.02)
-_LINES = [(p, e, "1") for p in ("zenith", "north") for e in ("1", "energy")]
+# instead of 1.00 ± 0.04 (benchmarks/spline.py). Held-out runs are predicted equally well. It is vague for most terms.
+_PRIOR = (0.1, 0.0003)
+# Few runs hardly show how norm and spectral index change from run to run, and with the pointing. These priors are worth one
+# observation of 0.14 for norms, 0.05 for indices; per unit of the northern component, and five times as much of the cosine of
+# the zenith angle.
+_SCATTER, _TILT, _PER_COS_ZENITH = 0.14, 0.05, 5.0
 # Weight of the squared coefficients of turning terms and of single energy bins. The prior does not shrink the coefficients of
 # other terms below about 0.05, which would be 5 % at the edge of the field of view, or in each energy bin.
 _WEIGHT_OF_SMALL = 100.0
-# Part of the livetime with which a pixel beside a hole is used.
+# Part of the livetime from which on a pixel at the edge of an exclusion region is fitted.
 _WHOLE = 0.9
 _WEAKEST, _STRONGEST = 1e-4, 1e7
 _INDEX = 2.7  # spectral index at the start of the fit, and where the counts do not determine it
@@ -128,8 +131,8 @@ _SETTLED_CHANGE = 0.5
 def fit_spline(cells: Sequence[Cell], terms: Sequence[Term] | None = None) -> SplineModel:
     """Fit the rate to the counts of cells.
 
-    If events end at an edge of the camera, the fit is that of the pixels at least half inside. It leaves out pixels partly in
-    exclusion regions beside others that are always in them.
+    If events end at an edge of the camera, the fit is that of the pixels at least half inside. Those at the edge
+    of exclusion regions larger than a pixel are left out.
 
     Parameters
     ----------
@@ -169,7 +172,7 @@ def fit_spline(cells: Sequence[Cell], terms: Sequence[Term] | None = None) -> Sp
         terms = TERMS + TURNING_TERMS * (min(n_tels, default=0) < ROUND_FROM)
     whole = add_stacks(((0, cell.stack) for cell in cells), pieces=True)[0]
     camera, edge = _find_camera(whole, tuple(term for term in terms if term[0] == "1"))
-    model, _ = _fit(cells, whole, tuple(terms), camera)
+    model, _ = _fit(_without_edges_of_holes(cells), whole.counts, tuple(terms), camera)
     return replace(model, edge=edge)
 
 
@@ -180,7 +183,7 @@ def _find_camera(stack: Stack, terms: tuple[Term, ...]) -> tuple[Floats, CameraE
     def predicted(camera: Floats) -> Floats | None:
         try:
             # If pixels at the edge were fitted, it would be confirmed wherever it is.
-            return _fit([Cell(90.0, 0.0, stack)], stack, terms, camera, least=1.0, stiff=True)[1]
+            return _fit([Cell(90.0, 0.0, stack)], stack.counts, terms, camera, least=1.0, stiff=True)[1]
         except BgnbError:
             return None
 
@@ -202,7 +205,7 @@ def _find_camera(stack: Stack, terms: tuple[Term, ...]) -> tuple[Floats, CameraE
 
 def _fit(
     cells: Sequence[Cell],
-    whole: Stack,
+    total: NDArray[np.int64],
     terms: tuple[Term, ...],
     camera: Floats,
     *,
@@ -211,10 +214,10 @@ def _fit(
 ) -> tuple[SplineModel, Floats]:
     """Fit the rate in pixels of which at ``least`` this part is inside; return it, and its counts in all pixels, (dety, detx).
 
-    ``whole`` is the sum of all cells. A stiff fit does not follow an edge.
+    ``total`` are the counts of all cells. A stiff fit does not follow an edge.
     """
-    inside = np.where((camera >= least) & ~_beside_holes(whole), 1.0, 0.0)
-    axes, total, (norm_of_cell, n_runs) = whole.axes, whole.counts, _norms(cells)
+    inside = np.where(camera >= least, 1.0, 0.0)
+    axes, (norm_of_cell, n_runs) = cells[0].stack.axes, _norms(cells)
     several = len(n_runs) > 1
     zenith_range, raw = _parts_of(cells, view_parts(axes, None if stiff else breaks_of_r2(axes, total, camera)))
     full_volume = np.broadcast_to(axes.bin_volume.to_value("MeV sr") / MICROSECONDS, axes.shape).reshape(axes.shape[0], -1)
@@ -250,9 +253,7 @@ def _fit(
     )
     observed = project(design, observed_counts(design, cells, inside))
     penalty = np.array([_FREE] * _N_FREE + [1.0] * (len(blocks) - _N_FREE))
-    priors = np.array(
-        [_PRIOR_OF_RUNS if term in _LINES else _PRIOR for term in terms] + [_PRIOR_OF_RUNS] * len(design.of_norms)
-    )
+    priors = _priors(terms, axes.energy.value, zenith_range)[: len(blocks)]
     freedom, changing = np.zeros(len(blocks)), several
     for _ in range(_MAX_STEPS):
         information = fisher_information(design, expected_counts(design, cells, volume, coefficients))
@@ -308,17 +309,39 @@ def _fit(
     return model, predicted.reshape(inside.shape)
 
 
-def _beside_holes(stack: Stack) -> Bools:
-    """Find the pixels partly in exclusion regions beside pixels without livetime, shape (dety, detx).
+def _priors(terms: Sequence[Term], energy_edges: Floats, zenith_range: tuple[float, float]) -> Floats:
+    """Return shape and scale, times two, of the prior on the variance of each term, and of norms and indices of runs."""
+    norm, index = _SCATTER, _TILT * np.log(energy_edges[-1] / energy_edges[0]) / 2  # over half of the axis
+    zenith = _PER_COS_ZENITH * (zenith_range[1] - zenith_range[0]) / 2
+    sizes = {
+        ("zenith", "1", "1"): zenith * norm,
+        ("zenith", "energy", "1"): zenith * index,
+        ("north", "1", "1"): norm,
+        ("north", "energy", "1"): index,
+    }
+    return np.array(
+        [(1.0, sizes[term] ** 2) if term in sizes else _PRIOR for term in terms] + [(1.0, norm**2), (1.0, index**2)]
+    )
 
-    What is outside lies on the side away from the hole, where the rate differs from the mean of the pixel, for which its
-    livetime would be too long. The fit would continue this difference, of some percent, into the hole.
+
+def _without_edges_of_holes(cells: Sequence[Cell]) -> list[Cell]:
+    """Remove counts and livetime of the pixels of each cell that are partly in large exclusion regions.
+
+    What is outside lies on the side away from the region, where the rate differs from the mean of the pixel, for which its
+    livetime would be too long or too short. The fit would continue this difference, of some percent, into the region.
     """
-    livetime = stack.livetime_us[stack.livetime_us.any(axis=(1, 2))].astype(float)
-    part = (livetime / livetime.max(axis=(1, 2), keepdims=True)).min(axis=0, initial=1.0)
-    beside = sliding_window_view(np.pad(part == 0, 1), (3, 3)).any(axis=(2, 3)) & (part > 0) & (part < _WHOLE)
-    few = 2 * np.count_nonzero(beside) > np.count_nonzero(part)  # the pixels are too large for the regions
-    return beside & (not few)
+    remaining = []
+    for cell in cells:
+        livetime_us = cell.stack.livetime_us
+        part = livetime_us / np.maximum(livetime_us.max(axis=(1, 2), keepdims=True), 1)
+        beside = sliding_window_view(np.pad(part < HALF, ((0, 0), (1, 1), (1, 1))), (3, 3), axis=(1, 2)).any(axis=(3, 4))
+        edges = beside & (part > 0) & (part < _WHOLE)
+        if edges.any():
+            counts, livetime_us = (np.where(edges, 0, values) for values in (cell.stack.counts, livetime_us))
+            cell = replace(cell, stack=replace(cell.stack, counts=counts, livetime_us=livetime_us))
+        remaining.append(cell)
+    before, after = (sum(int(cell.stack.counts.sum()) for cell in some) for some in (cells, remaining))
+    return remaining if 2 * after > before else list(cells)  # pixels that are larger than the regions are needed
 
 
 def _not_converged(what: str, cells: Sequence[Cell], inside: Floats) -> BgnbError:

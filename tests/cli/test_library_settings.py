@@ -81,7 +81,7 @@ def test_programs_of_the_user_keep_their_settings(tmp_path):
 
 
 def test_wrong_variables_of_jupyter_are_removed():
-    """Empty and relative parts of lists, which would name directories of somebody else, and a port that is a URL, are removed."""
+    """Empty and relative parts of lists, which name directories of somebody else, and a port that is a URL are removed."""
     there, also = str(Path("there").absolute()), str(Path("also").absolute())
     environment = {
         "JUPYTER_PATH": os.pathsep.join(["", there, ".", "~", also]),

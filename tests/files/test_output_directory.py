@@ -277,7 +277,7 @@ def test_other_spelling_of_input(tmp_path, monkeypatch):
 
 
 def test_files_without_numbers(tmp_path, monkeypatch):
-    """Where the file system does not number files, which look like mount points, a directory is replaced."""
+    """A directory is replaced if the file system does not number files, so that it looks like a mount point."""
     make(tmp_path / "out", "a")
     stat_of = os.stat
 
