@@ -107,14 +107,14 @@ _LONGEST_STEP = 2.0
 # with few coefficients may by chance be shrunk to zero, together with their error: pulls of simulations then had a width of 1.2
 # instead of 1.00 ± 0.04 (benchmarks/spline.py). Held-out runs are predicted equally well. It is vague for most terms.
 _PRIOR = (0.1, 0.0003)
-# Few runs hardly show how norm and spectral index change from run to run, and with the pointing. These priors are worth one
-# observation of 0.14 for norms, 0.05 for indices; per unit of the northern component, and five times as much of the cosine of
-# the zenith angle.
+# Few runs hardly show how norm and spectral index change from run to run, and with the pointing. Their priors are worth one
+# observation of this size, per unit of the northern component of the pointing, and five times as large per unit of the cosine
+# of the zenith angle.
 _SCATTER, _TILT, _PER_COS_ZENITH = 0.14, 0.05, 5.0
 # Weight of the squared coefficients of turning terms and of single energy bins. The prior does not shrink the coefficients of
 # other terms below about 0.05, which would be 5 % at the edge of the field of view, or in each energy bin.
 _WEIGHT_OF_SMALL = 100.0
-# Part of the livetime from which on a pixel at the edge of an exclusion region is fitted.
+# Minimum part of the livetime of a pixel that is fitted at the edge of an exclusion region.
 _WHOLE = 0.9
 _WEAKEST, _STRONGEST = 1e-4, 1e7
 _INDEX = 2.7  # spectral index at the start of the fit, and where the counts do not determine it
@@ -172,7 +172,7 @@ def fit_spline(cells: Sequence[Cell], terms: Sequence[Term] | None = None) -> Sp
         terms = TERMS + TURNING_TERMS * (min(n_tels, default=0) < ROUND_FROM)
     whole = add_stacks(((0, cell.stack) for cell in cells), pieces=True)[0]
     camera, edge = _find_camera(whole, tuple(term for term in terms if term[0] == "1"))
-    model, _ = _fit(_without_edges_of_holes(cells), whole.counts, tuple(terms), camera)
+    model, _ = _fit(_without_region_edges(cells), whole.counts, tuple(terms), camera)
     return replace(model, edge=edge)
 
 
@@ -324,7 +324,7 @@ def _priors(terms: Sequence[Term], energy_edges: Floats, zenith_range: tuple[flo
     )
 
 
-def _without_edges_of_holes(cells: Sequence[Cell]) -> list[Cell]:
+def _without_region_edges(cells: Sequence[Cell]) -> list[Cell]:
     """Remove counts and livetime of the pixels of each cell that are partly in large exclusion regions.
 
     What is outside lies on the side away from the region, where the rate differs from the mean of the pixel, for which its
@@ -334,6 +334,9 @@ def _without_edges_of_holes(cells: Sequence[Cell]) -> list[Cell]:
     for cell in cells:
         livetime_us = cell.stack.livetime_us
         part = livetime_us / np.maximum(livetime_us.max(axis=(1, 2), keepdims=True), 1)
+        if part.min(initial=1.0, where=part > 0) == 1:
+            remaining.append(cell)
+            continue
         beside = sliding_window_view(np.pad(part < HALF, ((0, 0), (1, 1), (1, 1))), (3, 3), axis=(1, 2)).any(axis=(3, 4))
         edges = beside & (part > 0) & (part < _WHOLE)
         if edges.any():

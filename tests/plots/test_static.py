@@ -173,7 +173,7 @@ def test_points_lie_on_curves():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("panels", [["bars"], None])
+@pytest.mark.parametrize("panels", [["bars"], ["spectrum", "image"], None])
 def test_page_has_requested_width(panels):
     """The width in inches is that of the file, with fewer panels in a row if they would be too narrow."""
     pdf = to_pdf(view(), width=3.5, font_size=8, panels=panels)
