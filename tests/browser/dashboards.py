@@ -20,9 +20,10 @@ def open_dashboards(open_page, url, notebook, *kinds):
 def first_state(page, kind):
     """Show the first state of a dashboard; fail at the end if the page sent a request to another host or logged an error."""
     page.python(f"{kind}.restore(first_{kind}); {kind}.drawer_open = False")
+    expect(page.figures(kind).controls.get_by_label("state", exact=True)).to_be_hidden()
     yield page, page.figures(kind)
     assert page.refused == []
-    assert page.errors == []
+    assert page.errors == [], page.errors
 
 
 def edges_of(page, kind):

@@ -282,14 +282,24 @@ class Figures:
         until(lambda: self.pixels(name) != before, f"other pixels of {name}")
 
     def position(self, name: str, x: float, y: float) -> tuple[float, float]:
-        """Convert coordinates of a figure to coordinates of the page, and scroll the figure into view."""
+        """Scroll a figure into view, wait until it stays where it is, and convert its coordinates to those of the page."""
         return self._evaluate(
             """
             const [name, x, y] = given
-            const view = viewOf(name)
-            view.el.scrollIntoView({ block: "nearest", behavior: "instant" })
-            const box = view.el.getBoundingClientRect()
-            return [box.x + view.frame.x_scale.compute(x), box.y + view.frame.y_scale.compute(y)]
+            const look = () => {
+                const view = viewOf(name)
+                view.el.scrollIntoView({ block: "nearest", behavior: "instant" })
+                const box = view.el.getBoundingClientRect()
+                return [box.x + view.frame.x_scale.compute(x), box.y + view.frame.y_scale.compute(y)]
+            }
+            let [at, frames] = [look(), 0]
+            while (frames < 10) {
+                await new Promise((go) => requestAnimationFrame(go))
+                const now = look()
+                frames = now[0] === at[0] && now[1] === at[1] ? frames + 1 : 0
+                at = now
+            }
+            return at
             """,
             name,
             x,
