@@ -17,7 +17,7 @@ from bgnb._util.errors import BgnbError, quoted
 from bgnb.cubes.cube import CubeAxes
 from bgnb.cubes.exclusion_mask import SourceMask
 from bgnb.observations.coordinates import FovAlign, mean_pointing
-from bgnb.observations.event_list import MICROSECONDS, EventList
+from bgnb.observations.event_list import MICROSECONDS, PLAUSIBLE_MJD, EventList
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ _RANGES = {
     "energy_limit_tev": (0.0, math.inf),
     "alt_pnt": (-90.0, 90.0),
     "az_pnt": (-math.inf, math.inf),
-    "mjd": (40000.0, 100000.0),  # as in `EventList`
+    "mjd": PLAUSIBLE_MJD,
 }
 
 # Those that `cut_events` excludes, in the order in which it does.

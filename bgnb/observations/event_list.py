@@ -25,6 +25,8 @@ PIECE = 300.0
 MICROSECONDS = 1_000_000
 # Time step in which the pointing is averaged, s.
 _POINTING_STEP = 60.0
+#: Range of dates of runs.
+PLAUSIBLE_MJD = (40000.0, 100000.0)
 _UNITS = {"time": "s", "ra": "deg", "dec": "deg", "energy": "TeV", "gti": "s"}
 _SCALAR_UNITS = {
     "mjdref": "d", "livetime": "s", "ra_pnt": "deg", "dec_pnt": "deg", "energy_threshold": "TeV", "energy_limit": "TeV"
@@ -201,7 +203,7 @@ class EventList:
             pointing = f"RA_PNT = {self.ra_pnt:g}, DEC_PNT = {self.dec_pnt:g} deg"
             raise BgnbError("bad-position", f"{run}: {pointing} is not a valid position")
         check_good_time(self.gti)
-        if not 40000 < self.mjd_middle < 100000:
+        if not PLAUSIBLE_MJD[0] < self.mjd_middle < PLAUSIBLE_MJD[1]:
             raise BgnbError("bad-time", f"{run}: takes place at MJD {self.mjd_middle:g}, which is not a plausible date")
         if not 0 < self.livetime < np.inf:
             raise BgnbError("invalid-value", f"{run}: livetime must be finite and above 0 s, got {self.livetime:g}")

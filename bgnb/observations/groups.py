@@ -14,9 +14,14 @@ from astropy.table import Table
 from numpy.typing import NDArray
 
 from bgnb._util.checks import check_type, check_unmasked, numbers_with_unit
-from bgnb._util.errors import BgnbError, quoted, shortened
+from bgnb._util.errors import BgnbError, DataError, quoted, shortened
+from bgnb.observations.coordinates import pointing_altaz
 from bgnb.observations.datastore import Runs
+from bgnb.observations.event_list import PLAUSIBLE_MJD
+from bgnb.observations.event_reader import read_events_header
+from bgnb.observations.gadf_keywords import mjdref_tt, site_of
 from bgnb.observations.run_selection import Reason, Selection
+from bgnb.observations.sites import Site
 
 #: Default group edges, in deg.
 ALT_EDGES = (0, 20, 23, 27, 30, 33, 37, 40, 44, 49, 53, 58, 64, 72, 90)
@@ -218,8 +223,9 @@ def group_runs(
         The selection without the other runs outside all groups.
     """
     group_ids = dict(zip(runs.obs_ids, groups.group_ids(runs.table["ALT_PNT"], runs.table["AZ_PNT"]).tolist(), strict=True))
-    near = set(np.array(runs.obs_ids)[_may_enter(runs.table, groups)].tolist()) if passing else set()
-    outside = [obs_id for obs_id in selection.kept if group_ids[obs_id] == OUTSIDE and obs_id not in near]
+    outside = [obs_id for obs_id in selection.kept if group_ids[obs_id] == OUTSIDE]
+    if passing:
+        outside = _never_inside(runs, outside, groups)
     reasons = {**selection.skipped, **dict.fromkeys(outside, OUTSIDE_GROUPS)}
     kept = tuple(obs_id for obs_id in selection.kept if obs_id not in reasons)
     members: dict[int, list[int]] = {}
@@ -228,14 +234,41 @@ def group_runs(
     return dict(sorted(members.items())), Selection(kept, reasons)
 
 
-def _may_enter(table: Table, groups: ObservationGroups) -> NDArray[np.bool_]:
-    """Find the runs whose altitude and duration in the index allow that they point into a group at some time."""
-    half = np.full(len(table), np.inf)
-    if {"TSTART", "TSTOP"} <= set(table.colnames):
-        half = (np.asarray(table["TSTOP"], dtype=float) - np.asarray(table["TSTART"], dtype=float)) / 2
+def _never_inside(runs: Runs, obs_ids: list[int], groups: ObservationGroups) -> list[int]:
+    """List the runs that point into no group at any time, neither by their altitude in the index nor by position and time.
+
+    The altitude in the index may be wrong: whether it is, is known when a run is read.
+    """
+    columns = ("RA_PNT", "DEC_PNT", "ALT_PNT", "TSTART", "TSTOP")
+    rows = runs.table[np.isin(runs.table["OBS_ID"], obs_ids)]
+    ra, dec, altitude, start, stop = (
+        np.asarray(rows[name], dtype=float) if name in rows.colnames else np.full(len(rows), np.nan) for name in columns
+    )
+    half, lowest, highest = (stop - start) / 2, groups.alt_edges.value[0], groups.alt_edges.value[-1]
     reach = _TOLERANCE + _ROTATION * np.where(half > 0, half, np.inf)
-    altitude, edges = np.asarray(table["ALT_PNT"], dtype=float), groups.alt_edges.value
-    return np.asarray((altitude > edges[0] - reach) & (altitude < edges[-1] + reach))
+
+    def is_out_of_reach(altitude: NDArray[np.float64]) -> NDArray[np.bool_]:
+        return (altitude <= lowest - reach) | (altitude >= highest + reach)
+
+    far = is_out_of_reach(altitude)
+    if runs.reading.pointing != "header" and far.any() and (known := _reference_and_site(runs, rows["OBS_ID"][far].tolist())):
+        reference, site = known
+        middle = reference + (start + half) / 86400
+        far &= (middle > PLAUSIBLE_MJD[0]) & (middle < PLAUSIBLE_MJD[1])  # others are refused when they are read
+        altitude[far] = [pointing_altaz(ra[row], dec[row], middle[row], site)[0] for row in np.flatnonzero(far)]
+        far &= is_out_of_reach(altitude)
+    return list(rows["OBS_ID"][far].tolist())
+
+
+def _reference_and_site(runs: Runs, obs_ids: list[int]) -> tuple[float, Site] | None:
+    """Read the reference time (MJD in TT) and the site in the header of the first run that states them."""
+    for obs_id in obs_ids:
+        try:
+            header = read_events_header(runs.files(obs_id))
+            return mjdref_tt(header), site_of(header)
+        except DataError:
+            continue  # such runs are skipped
+    return None
 
 
 def merge_groups(groups: ObservationGroups, livetime: Mapping[int, float], minimum: float) -> dict[int, int]:

@@ -153,6 +153,21 @@ def test_run_that_never_enters_a_group(tmp_path):
     )
 
 
+def test_altitude_is_wrong_in_the_index(tmp_path):
+    """Runs that point into a group are read: used with a note, or refused if their altitude is far off; not just outside."""
+    wrong = [{**run(obs_id, threshold=None), "pointing": (altitude, 30.0)} for obs_id, altitude in ((4, 62.0), (8, 50.0))]
+    indir = write_gadf(tmp_path / "in", [run(2, threshold=None), *wrong])
+    options = SMALL | {"alt_edges": [72, 90], "fovalign": "RADEC"}
+    report = make_models(indir, "GADF", **options).report
+    assert [entry.obs_id for entry in report.runs if entry.reason is None] == [2, 4]
+    assert "ALT_PNT = 62.0" in report.summary
+    assert [entry.reason.kind for entry in report.runs if entry.obs_id == 8] == ["cannot be used"]
+
+    by_index = make_models(indir, "GADF", pointing="header", **options).report
+    assert [entry.obs_id for entry in by_index.runs if entry.reason is None] == [2]
+    assert {entry.reason.kind for entry in by_index.runs if entry.reason} == {"altitude and azimuth outside all groups"}
+
+
 def test_merged_groups_add_the_pieces_of_a_run(several):
     """Groups with little livetime are merged, and a run occurs once in each; nothing is lost."""
     apart = make_models(several, "GADF", method="unsmoothed", **SMALL)
