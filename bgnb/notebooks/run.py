@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import math
+import os
 import re
 import sys
 from collections.abc import Mapping
@@ -245,7 +246,7 @@ def _this_interpreter(folder: Path, target: Path) -> type:
     class ThisInterpreter(AsyncKernelManager):
         # Without the variable, debuggers before ipykernel 7 warn of modules of Python itself.
         kernel_spec = KernelSpec(argv=command, env={"PYDEVD_DISABLE_FILE_VALIDATION": "1"} | writable_places())
-        if len(str(folder)) < 80:  # socket paths are limited to about 100 bytes; the default is a loopback port
+        if len(os.fsencode(folder)) < 80:  # socket paths are limited to about 100 bytes; the default is a loopback port
             transport, ip = "ipc", f"{folder}/kernel"
 
         async def start_kernel(self, **options: Any) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bgnb._util.checks import without_dots
-from bgnb._util.errors import BgnbError
+from bgnb._util.errors import BgnbError, numbered
 from bgnb._util.settings_groups import options_of, with_settings
 from bgnb.files.epoch_directory import write_epochs
 from bgnb.files.output_directory import kept_folder, new_directory
@@ -18,7 +18,7 @@ from bgnb.observations.epochs import Epochs
 from bgnb.observations.run_selection import Reason, select_runs
 from bgnb.production.pipeline import models_of_plan
 from bgnb.production.plan import plan_of_runs, select_and_mask
-from bgnb.production.report import Report, count_reasons
+from bgnb.production.report import Report, count_reasons, in_one_line
 from bgnb.production.settings import ProductionSettings, RunSelection
 from bgnb.production.write_models import write_files
 
@@ -146,8 +146,10 @@ def make_epoch_models(
             write_files(production, directory / name)
             reports[name] = production.report
         if not reports:
-            reasons = "; ".join(f"{name}: {reason}" for name, reason in without_models.items()) or "no run has an epoch"
-            raise BgnbError("no-runs", f"{runs.path}: no epoch has models: {reasons}")
+            reasons = [f"{name}: {reason}" for name, reason in without_models.items()]
+            if without_epoch:
+                reasons.append(f"{numbered('run', without_epoch)} without an epoch: {in_one_line(without_epoch.values())}")
+            raise BgnbError("no-runs", f"{runs.path}: no epoch has models: {'; '.join(reasons)}")
         write_epochs(rule, directory)
         report = EpochReport(epochs=reports, without_models=without_models, without_epoch=without_epoch)
         content = {"epochs": sorted(reports), "without_models": without_models, "settings": settings.as_dict()}

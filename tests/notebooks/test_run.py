@@ -10,7 +10,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from tempfile import gettempdir
+from tempfile import TemporaryDirectory, gettempdir
 from threading import Thread
 
 import nbformat
@@ -421,11 +421,10 @@ def test_unusual_notebook_runs(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_temporary_folder_may_be_long(tmp_path, monkeypatch):
-    """If the temporary folder has too long a name for sockets, the kernel listens on a port."""
-    folder = tmp_path / ("x" * 100)
-    folder.mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(folder))
-    assert run_notebook(notebook(tmp_path / "n.ipynb", "1"), tmp_path / "out.ipynb").exists()
+    """If the temporary folder has too long a name for sockets, in bytes, the kernel listens on a port."""
+    with TemporaryDirectory(prefix="й" * 40) as folder:
+        monkeypatch.setattr("tempfile.tempdir", folder)
+        assert run_notebook(notebook(tmp_path / "n.ipynb", "1"), tmp_path / "out.ipynb").exists()
 
 
 def test_examples_of_help_are_valid():

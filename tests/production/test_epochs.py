@@ -127,6 +127,9 @@ def test_run_without_a_time_stops(tmp_path):
         with raises("not-fits", "run3.fits.gz"):
             attach(tmp_path / "models", indir, "GADF", tmp_path / "other", select=select, on_error="fail")
     assert attach(tmp_path / "models", indir, "GADF", tmp_path / "store", select=[2], on_error="fail").obs_ids == [2]
+    (indir / "data" / "run2.fits.gz").write_bytes(b"nonsense")
+    with raises("no-runs", "all: there are no runs", "runs 2, 3 without an epoch", "run2.fits.gz"):
+        make_epoch_models(indir, "GADF", tmp_path / "none", tmp_path / "epochs.ecsv", **SMALL)
 
 
 def test_listed_runs_of_epochs(models, tmp_path):
@@ -142,7 +145,7 @@ def test_no_epoch_has_models(models, tmp_path):
     folder, _ = models
     Table(rows=[("x", 40000.0, 40001.0)], names=("EPOCH", "START", "STOP")).write(tmp_path / "epochs.ecsv")
     before = digests_and_times(folder / "models")
-    with raises("no-runs", "x: there are no runs"):
+    with raises("no-runs", "x: there are no runs", "outside all epochs"):
         make_epoch_models(folder / "in", "GADF", folder / "models", tmp_path / "epochs.ecsv", overwrite=True, **SMALL)
     assert digests_and_times(folder / "models") == before
 
