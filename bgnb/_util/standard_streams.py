@@ -8,6 +8,7 @@ import io
 import os
 import re
 import sys
+from select import select
 from typing import Any
 
 import click
@@ -62,8 +63,17 @@ class OutputError(click.ClickException):
     exit_code = 2
 
 
-class _StandardOutput(io.FileIO):
-    def write(self, data: Any) -> int | None:  # type: ignore[override]
+class _WaitingFile(io.FileIO):
+    """A file that waits while it is full, also if another program that shares it has made it non-blocking."""
+
+    def write(self, data: Any) -> int:
+        while (written := super().write(data)) is None:
+            select([], [self], [])
+        return written
+
+
+class _StandardOutput(_WaitingFile):
+    def write(self, data: Any) -> int:
         try:
             return super().write(data)
         except OSError as error:
@@ -76,8 +86,8 @@ class _StandardOutput(io.FileIO):
             raise OutputError(str(BgnbError("not-writable", text))) from None
 
 
-class _StandardError(io.FileIO):
-    def write(self, data: Any) -> int | None:  # type: ignore[override]
+class _StandardError(_WaitingFile):
+    def write(self, data: Any) -> int:
         try:
             return super().write(data)
         except OSError:

@@ -15,7 +15,7 @@ from astropy.table import Table
 
 from bgnb._util.arrays import Floats
 from bgnb._util.checks import checked_obs_ids, checked_path, numbers_in, to_value
-from bgnb._util.errors import BgnbError, DataError, quoted
+from bgnb._util.errors import BgnbError, DataError, numbered, quoted
 from bgnb.dashboards.controls import Control, button, menu
 from bgnb.dashboards.dashboard import Dashboard, unused_path
 from bgnb.dashboards.live_figures import Action
@@ -25,7 +25,9 @@ from bgnb.files.group_file import GROUPED_RUNS_FILE, GROUPS_FILE, read_groups, r
 from bgnb.files.model_directory import EPOCHS_FILE, checked_group, model_files
 from bgnb.files.output_file import write_file
 from bgnb.files.report_json import REPORT, read_report
+from bgnb.observations import tolerances
 from bgnb.observations.catalog import read_catalog
+from bgnb.observations.coordinates import separation
 from bgnb.observations.datastore import open_runs
 from bgnb.observations.groups import group_runs, observation_groups
 from bgnb.observations.run_selection import EXCLUSION_RADIUS, Reason, Selection, select_runs
@@ -282,13 +284,20 @@ def _with_checks(runs: RunSet, checks: RunChecks) -> tuple[RunSet, dict[int, Run
     if not results:
         raise BgnbError("not-found", f"{runs.origin}: checks contains none of these runs; check them with bgnb.check_runs")
     norms = {obs_id: (run.norm.norm, run.norm.norm * run.norm.norm_error) for obs_id, run in results.items()}
-    added = replace(
-        runs,
-        measured={**runs.measured, "norm": norms},
-        alarms=checks.alarms,
-        notes=(*runs.notes, *(note for note in checks.notes if note not in runs.notes)),
-    )
+    notes = [note for note in checks.notes if note not in runs.notes]
+    if elsewhere := _that_pointed_elsewhere(runs.table, results):
+        text = "checks may be of other runs with the same OBS_IDs: altitude and azimuth differ by more than"
+        notes.append(f"{text} {tolerances.OTHER_SKY:g} deg for {numbered('run', elsewhere)}")
+    added = replace(runs, measured={**runs.measured, "norm": norms}, alarms=checks.alarms, notes=(*runs.notes, *notes))
     return added, results
+
+
+def _that_pointed_elsewhere(table: Table, results: Mapping[int, RunResult]) -> list[int]:
+    """List the runs whose pointing in a table is not that of the results; azimuths may be counted from south."""
+    rows = table[np.isin(table["OBS_ID"], list(results))]
+    alt, az = (np.array([getattr(results[obs_id], name) for obs_id in rows["OBS_ID"]]) for name in ("alt_pnt", "az_pnt"))
+    distances = [separation(rows["AZ_PNT"] + turn, rows["ALT_PNT"], az, alt) for turn in (0, 180)]
+    return list(rows["OBS_ID"][np.min(distances, axis=0) > tolerances.OTHER_SKY].tolist())
 
 
 def _runs_of_models(modeldir: Path, catalog: str | Path | Table | None) -> RunSet:

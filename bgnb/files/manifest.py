@@ -62,6 +62,8 @@ def check(directory: str | Path) -> dict[str, str | None]:
     if text is None:
         inside = ", ".join(str(manifest.parent) for manifest in sorted(path.glob(f"*/{MANIFEST}")))
         hint = f"; check the directories in it: {inside}" if inside else ""
+        if (whole := path.absolute().parent / MANIFEST).is_file():
+            raise BgnbError("not-a-model", f"{path}: has no {MANIFEST} of its own; check {whole.parent}, of which it is a part")
         raise BgnbError("not-a-model", f"{path}: has no {MANIFEST}, so bgnb did not make it{hint}")
     try:
         manifest = _parse(text)

@@ -7,7 +7,9 @@ import os
 import shlex
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
+from time import sleep
 
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ from bgnb.files.model_directory import ModelDirectory
 from bgnb.production import count_chunks
 from tests.helpers.commands import error_of, output_of
 from tests.helpers.files import names
-from tests.helpers.processes import ROOT
+from tests.helpers.processes import ROOT, started
 from tests.helpers.run_files import run, write_gadf
 
 _PYTHON = f"'{sys.executable}' -m bgnb"
@@ -68,6 +70,24 @@ def test_output_is_made_without_streams(making, redirection, status, lines):
     done = in_shell(f"{command} {redirection}")
     assert (done.returncode, len(done.stderr.splitlines())) == (status, lines), done.stderr
     assert not any(bgnb.check(out).values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_stream_may_be_non_blocking(stream):
+    """A full pipe that another program has made non-blocking is waited for: all of the text arrives."""
+    arguments = {"stdout": ["make-bg-cube-models", "--help"], "stderr": ["inspect", "nowhere", "GADF"]}[stream]
+    expected = subprocess.run([sys.executable, "-m", "bgnb", *arguments], capture_output=True, check=False)
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(writer, b"-")
+    with started([sys.executable, "-m", "bgnb", *arguments], **{stream: writer}) as process, os.fdopen(reader, "rb") as pipe:
+        os.close(writer)
+        sleep(3)  # it waits now
+        assert pipe.read().lstrip(b"-") == getattr(expected, stream)
+        assert process.wait() == expected.returncode
 
 
 def test_processes_inherit_replaced_streams():

@@ -174,6 +174,10 @@ def test_checked_runs(runs, checks):
     dashboard = explore_runs(folder / "in", "GADF", select="all", checks=checks, x="OBS_ID")
     assert list(dashboard.view.panels) == ["sky", "groups", "histogram", "values", "field", "time"]
     assert dashboard.y == "norm"
+    assert "other runs with the same" not in dashboard.view.summary
+    moved = replace(checks, runs=(replace(checks.runs[0], alt_pnt=checks.runs[0].alt_pnt - 20), *checks.runs[1:]))
+    with_other_runs = explore_runs(folder / "in", "GADF", select="all", checks=moved)
+    assert f"differ by more than 15 deg for run {first}" in with_other_runs.view.summary
     values = dashboard.view.panels["values"]
     norms = {int(x): (y, high) for series in values.series for x, y, high in zip(series.x, series.y, series.high, strict=True)}
     for run in checks.runs:

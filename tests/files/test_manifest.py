@@ -117,6 +117,8 @@ def test_check_names_directories_inside(models, tmp_path):
     assert str(tmp_path / "reco") in line
     assert line.endswith("[not-a-model]")
     assert error_of("check", tmp_path / "none").endswith("[not-found]")
+    (tmp_path / "reco" / "epoch").mkdir()
+    assert f"check {tmp_path / 'reco'}, of which it is a part" in error_of("check", tmp_path / "reco" / "epoch")
 
 
 @pytest.mark.slow
