@@ -14,9 +14,11 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+from math import ceil
 from multiprocessing import current_process, get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.resource_tracker import ensure_running
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
@@ -40,6 +42,8 @@ SECONDS_PER_WORKER = 3.0
 KILLED_AFTER = 5.0
 # Maximum number of processes, far above the number of cores of any machine; they are started when there are tasks for them.
 _MAX_PROCESSES = 4096
+# Linux shows the limits of a container here, by cgroups 2 or 1.
+_CGROUP = Path("/sys/fs/cgroup")
 # Longest wait that no signal interrupts, s.
 _SHORT = 0.5
 # Held while the environment of this process differs.
@@ -193,10 +197,16 @@ def default_number(seconds: float | None) -> int:
 
 
 def _cores() -> int:
-    """Return the number of cores that this process may use."""
+    """Return the number of cores that this process may use; a container may have only a part of the time of all cores."""
+    cores = os.cpu_count() or 1
     with suppress(AttributeError, OSError):  # macOS has no such function, and a sandbox may not permit it
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        cores = len(os.sched_getaffinity(0))
+    for names in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
+        with suppress(OSError, ValueError, ZeroDivisionError):  # such as "max" or -1 for no limit
+            quota, period = (int(number) for name in names for number in (_CGROUP / name).read_text().split())
+            if quota > 0:
+                cores = min(cores, ceil(quota / period))
+    return cores
 
 
 @contextmanager

@@ -66,6 +66,27 @@ def test_short_tasks_use_few_processes(monkeypatch, seconds, number):
     assert workers.default_number(seconds) == number
 
 
+@pytest.mark.parametrize(
+    ("files", "number"),
+    [
+        ({"cpu.max": "150000 100000"}, 2),
+        ({"cpu.max": "max 100000"}, 4),
+        ({"cpu/cpu.cfs_quota_us": "50000", "cpu/cpu.cfs_period_us": "100000"}, 1),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 4),
+        ({"cpu.max": "900000 100000"}, 4),
+        ({}, 4),
+    ],
+)
+def test_limits_of_containers_count(monkeypatch, tmp_path, files, number):
+    """Not more processes are started than a container has cores, rounded up; it may not have more than the machine."""
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content + "\n")
+    monkeypatch.setattr(workers, "_CGROUP", tmp_path)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(4))
+    assert workers.default_number(None) == number
+
+
 def test_size_of_files_counts(tmp_path, monkeypatch):
     """The estimated time grows with the size of the event files, and missing files do not matter."""
     seen = []
