@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import pickle
+import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -186,13 +187,16 @@ def open_workers(
         if current_process().daemon:
             kind = "a daemonic process, as those of multiprocessing.Pool and Dask,"
             raise BgnbError("invalid-argument", f"{kind} cannot start {number} others; use workers = 1")
+        if _ignores_safe_path():
+            reason = "processes that Python -E starts import modules from the current directory"
+            raise BgnbError("invalid-argument", f"{reason}; use workers = 1, or start Python with -P as well")
         with _processes(min(number, _MAX_PROCESSES)) as found:
             yield found
 
 
 def default_number(seconds: float | None) -> int:
     """Return the number of cores, but at most one and one more for each `SECONDS_PER_WORKER` of tasks."""
-    cores = 1 if current_process().daemon else _cores()  # daemonic processes cannot start others
+    cores = 1 if current_process().daemon or _ignores_safe_path() else _cores()  # these start no others
     return cores if seconds is None else min(cores, 1 + int(seconds / SECONDS_PER_WORKER))
 
 
@@ -301,6 +305,11 @@ def _safe_path() -> Iterator[None]:
                 del os.environ["PYTHONSAFEPATH"]
             else:
                 os.environ["PYTHONSAFEPATH"] = before
+
+
+def _ignores_safe_path() -> bool:
+    """Return true if the interpreter ignores the variable that `_safe_path` sets, and hands this on to processes."""
+    return bool(sys.flags.ignore_environment and not sys.flags.safe_path)
 
 
 def _start_worker(parent: Connection) -> None:

@@ -107,6 +107,24 @@ def test_no_command_imports_from_current_directory(tmp_path, planted, bgnb, inpu
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("option", "printed"), [("-E", "1 use workers = 1"), ("-EP", "2 [3]")])
+def test_python_that_ignores_its_environment(tmp_path, planted, option, printed):
+    """It would hand this on to worker processes, which would then import from the current directory: there are none."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"import sys\nsys.path.insert(0, {str(ROOT)!r})\n"
+        "from bgnb.production import workers\n"
+        "if __name__ == '__main__':\n    workers._cores = lambda: 2\n    print(workers.default_number(None), end=' ')\n"
+        "    try:\n        with workers.open_workers(2) as found:\n"
+        "            print([result for _, result in found.map(abs, [-3])])\n"
+        "    except Exception as error:\n        print('use workers = 1' if 'use workers = 1' in str(error) else error)\n"
+    )
+    done = subprocess.run([sys.executable, option, script], cwd=planted, capture_output=True, text=True, timeout=PATIENCE)
+    assert imported(tmp_path) == set()
+    assert done.stdout == f"{printed}\n", done.stderr
+
+
+@pytest.mark.slow
 def test_caller_keeps_its_path(tmp_path):
     """A script finds the modules beside it in its worker processes too, and its own processes are started as before."""
     (tmp_path / "beside.py").write_text("def double(number):\n    return 2 * number\n")
