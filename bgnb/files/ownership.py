@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from bgnb._util.errors import BgnbError
 _ADMINISTRATOR = 0
 # Maximum number of links in a path, as in Linux.
 _MAX_LINKS = 40
+# Links of Linux to directories of a process, of which it shows the path that the process sees.
+_OF_PROCESS = re.compile(r"/proc/(\d+)/(?:root|cwd|fd/\d+)")
 # Elsewhere, as on Windows, files have neither owners nor permissions of this kind.
 _HAS_OWNERS = hasattr(os, "geteuid")
 
@@ -82,6 +85,10 @@ def resolved(path: Path) -> Path:
         if _HAS_OWNERS and status.st_uid not in (os.geteuid(), _ADMINISTRATOR, found.stat().st_uid):
             what = "is a symbolic link of another user, which is not followed"
             raise BgnbError("bad-target", f"{step}: {what}; use another path, or the one to which it points")
+        if (of_process := _OF_PROCESS.fullmatch(str(step))) and int(of_process[1]) != os.getpid():
+            raise BgnbError(
+                "bad-target", f"{step}: may lead into a container, where the same path is another; use another path"
+            )
         if (n_links := n_links + 1) > _MAX_LINKS:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
         try:

@@ -34,6 +34,14 @@ def precious(tmp_path) -> Path:
     return folder
 
 
+@pytest.mark.skipif(not os.path.lexists("/proc/self/cwd"), reason="the system has no /proc")
+def test_directories_of_other_processes(tmp_path):
+    """The path that a process in a container sees is not that of this process."""
+    with raises("bad-target", f"/proc/{os.getppid()}/root: may lead into a container"):
+        resolved(Path(f"/proc/{os.getppid()}/root{tmp_path}"))
+    assert resolved(Path("/proc/self/cwd/a")) == Path.cwd() / "a"
+
+
 @pytest.mark.parametrize("kind", ["replaced", "unfinished"])
 @pytest.mark.parametrize("exists", [True, False])
 def test_leftovers_of_others_are_not_used(tmp_path, monkeypatch, kind, exists):
