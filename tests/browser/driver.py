@@ -316,10 +316,11 @@ class Figures:
             self.page.keyboard.up("Shift")
 
     def drag(self, name: str, start: tuple[float, float], end: tuple[float, float]) -> None:
-        """Drag from one position in a figure to another."""
-        self.page.mouse.move(*self.position(name, *start))
+        """Drag from one position in a figure to another, without a pause, which would make it a long press."""
+        first, last = self.position(name, *start), self.position(name, *end)
+        self.page.mouse.move(*first)
         self.page.mouse.down()
-        self.page.mouse.move(*self.position(name, *end), steps=5)
+        self.page.mouse.move(*last, steps=5)
         self.page.mouse.up()
 
     def cut_titles(self) -> list[str]:
