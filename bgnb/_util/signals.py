@@ -175,6 +175,7 @@ def leave_signals_to_the_caller() -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if _CAN_HOLD:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # the parent may have been started with this signal ignored
         for number in _ENDING[1:]:
             signal.signal(number, lambda *_: signal.alarm(10))
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (*_ENDING, signal.SIGALRM))

@@ -250,8 +250,8 @@ class ModelSet:
     def notes_on(self, runs: Mapping[int, RunCounts]) -> list[str]:
         """List notes on runs for which the models are not made.
 
-        They are outside the range of altitude of the models, simulated with models of real runs or the reverse, far in time
-        from the runs of the models, or have other numbers of telescopes.
+        They are outside the ranges of altitude or azimuth of the models, simulated with models of real runs or the reverse, far
+        in time from the runs of the models, or have other numbers of telescopes.
 
         Parameters
         ----------
@@ -264,6 +264,7 @@ class ModelSet:
         if outside := [obs_id for obs_id, altitude in altitudes.items() if not low - margin <= altitude <= high + margin]:
             where = f"outside the altitudes for which the models were made, {low:.1f} to {high:.1f} deg"
             notes.append(f"runs {where}, for which the nearest model is used: {enumerate_values(outside)}")
+        notes += self._notes_on_azimuths(runs, margin)
         of_simulation = self.models[0].model.is_simulated
         if other := [obs_id for obs_id, run in runs.items() if run.simulated != of_simulation]:
             which, models = ("real", "simulated") if of_simulation else ("simulated", "of real runs")
@@ -282,6 +283,22 @@ class ModelSet:
                 which = f"with a number of telescopes (N_TELS) that is not one of those of the models ({known})"
                 notes.append(f"runs {which}: {enumerate_values(others)}")
         return notes
+
+    def _notes_on_azimuths(self, runs: Mapping[int, RunCounts], margin: float) -> list[str]:
+        """Note the runs that are more than ``margin`` (deg on the sky) outside the ranges of azimuth that have models."""
+        if self.groups is None:
+            return []
+        edges, columns = self.groups.az_edges.value, sorted(set().union(*self._az_columns.values()))
+        low, high = edges[:-1][columns], edges[1:][columns]
+        outside = []
+        for obs_id, run in runs.items():
+            if run.alt_pnt is not None and run.az_pnt is not None:
+                from_middle = np.abs((run.az_pnt - (low + high) / 2 + 180) % 360 - 180)
+                distance = np.min(from_middle - (high - low) / 2) * np.cos(np.radians(run.alt_pnt))
+                outside += [obs_id] * bool(distance > margin)
+        ranges = " and ".join(f"{first:g} to {last:g} deg" for first, last in zip(low, high, strict=True))
+        where = f"outside the azimuths for which the models were made, {ranges}"
+        return [f"runs {where}; their rates may be others: {enumerate_values(outside)}"] if outside else []
 
     def rate_for(
         self, alt_pnt: float | str | u.Quantity, az_pnt: float | str | u.Quantity, model_lookup: ModelLookup = "interpolate"

@@ -201,7 +201,7 @@ def attach(
         path, reading = without_dots(Path(indir).absolute()), settings.background.reading
         target = Path(outdir).resolve()
         runs = open_runs(path, settings.scheme, **options_of(reading)).with_on_error(settings.on_error)
-        selection = select_runs(runs, settings.select, on_error=settings.on_error)
+        selection = select_runs(runs, settings.select, settings.background.catalog, on_error=settings.on_error)
         required = selection.kept if settings.on_error == "fail" else ()
         epoch_of, without = _epochs_of(runs, epochs, models, required)
         skipped = without | dict(selection.skipped)
@@ -231,7 +231,8 @@ def attach(
             raise BgnbError("no-runs", f"no run of {runs.path} gets a background: {reasons}")
         on_runs = notes_on_used_runs(runs, counted)
         obs_ids = [run.obs_id for run in attached]
-        on_sources = notes_on_catalog(runs, obs_ids, settings.background.catalog) if settings.background.norm == "run" else []
+        uses_catalog = settings.background.norm == "run" or settings.select == "far"
+        on_sources = notes_on_catalog(runs, obs_ids, settings.background.catalog) if uses_catalog else []
         hdus, components = index_of_hdus(runs, obs_ids, target, settings.scheme, settings.background.kind)
         index = index_of_runs(runs, obs_ids, settings.scheme)
         runs.check_unchanged()

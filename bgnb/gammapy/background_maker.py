@@ -119,6 +119,7 @@ class BackgroundMaker(Maker):
             raise BgnbError("invalid-argument", f"maker must be a MapDatasetMaker or SpectrumDatasetMaker, got {quoted(maker)}")
         self.norm, self.maker = norm, maker  # which str(maker) shows
         self._models, self._settings = models, BackgroundSettings.from_options({"norm": norm, **settings})
+        self._settings.check_effect()
         self._background_of = RunBackgrounds(models, self._settings)
 
     def make_irf(self, observation: Observation) -> Background3D | Background2D:

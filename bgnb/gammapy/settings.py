@@ -45,11 +45,18 @@ class BackgroundSettings(SettingsGroup):
     exclude: Any = exclude_setting()
     reading: ReadingSettings = field(default_factory=ReadingSettings)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        changed = [name for name in ("catalog", "mask_radius", "exclude") if not self.is_default(name)]
-        if self.norm == "model" and changed:
-            raise BgnbError("no-effect", f"{changed[0]} has an effect only with norm = run")
+    def check_effect(self, select: Any = "all") -> None:
+        """Check that the catalogue, the radius and the regions have an effect.
+
+        Raises
+        ------
+        BgnbError
+            If the norm is not that of the run, and the catalogue does not select runs either.
+        """
+        for name in ("catalog", "mask_radius", "exclude") if self.norm == "model" else ():
+            if not self.is_default(name) and not (name == "catalog" and select == "far"):
+                more = ", or with select = far" * (name == "catalog")
+                raise BgnbError("no-effect", f"{name} has an effect only with norm = run{more}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,3 +67,7 @@ class AttachSettings(SettingsGroup):
     select: Any = select_setting("all")
     background: BackgroundSettings = field(default_factory=BackgroundSettings)
     on_error: Any = on_error_setting()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.background.check_effect(self.select)

@@ -229,10 +229,10 @@ def sun_altitude(mjd_tt: float, site: Site) -> float:
 
 
 def tt_of(mjd: float | str, **scale: str) -> float:
-    """Convert a time of `~astropy.time.Time` to MJD in TT, without a warning that future leap seconds are unknown."""
+    """Convert a time of `~astropy.time.Time` to MJD in TT, without warnings that future leap seconds are unknown."""
     from astropy.time import Time
 
-    with ignored_warnings(erfa.ErfaWarning):
+    with ignored_warnings(Warning):  # of ERFA and, when its table of leap seconds has expired, of Astropy
         return float(Time(mjd, **scale).tt.mjd)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
 
-from bgnb._util.checks import checked_choice, checked_path, without_dots
+from bgnb._util.checks import checked_choice, checked_obs_ids, checked_path, without_dots
 from bgnb._util.errors import BgnbError, DataError, enumerate_values, numbered
 from bgnb._util.reading import stamp_of
 from bgnb._util.settings_groups import with_settings
@@ -146,8 +146,17 @@ class Runs:
         return replace(self, strict=on_error == "fail")
 
     def subset(self, obs_ids: Sequence[int]) -> Runs:
-        """Return some of the runs."""
-        chosen = set(obs_ids)
+        """Return the runs with some OBS_IDs.
+
+        Raises
+        ------
+        BgnbError
+            If these are not OBS_IDs, or there is no such run.
+        """
+        chosen = set(checked_obs_ids("obs_ids", obs_ids))
+        if unknown := sorted(chosen.difference(self.obs_ids)):
+            which = f"{numbered('run', unknown)} {'are' if len(unknown) > 1 else 'is'} not in {self.path}"
+            raise BgnbError("not-found", f"obs_ids: {which}")
         errors = {obs_id: error for obs_id, error in self.errors.items() if obs_id in chosen}
         return replace(self, table=self.table[np.isin(self.table["OBS_ID"], list(chosen))], errors=errors)
 

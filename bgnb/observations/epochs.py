@@ -9,7 +9,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import erfa
 import numpy as np
 from astropy.table import Table
 from astropy.time import Time
@@ -199,7 +198,7 @@ def _mjd(column: Any, where: str) -> list[float]:
             raise ValueError(f"it contains more than one value in each row, as times in FITS do; {advice}")
         if np.any(getattr(column, "mask", False)):
             raise ValueError("a value is missing")
-        with ignored_warnings(erfa.ErfaWarning):  # leap seconds of other centuries are unknown
+        with ignored_warnings(Warning):  # leap seconds of other centuries, or after the table of Astropy, are unknown
             mjd = np.asarray(_time(column).tt.mjd)
     except (ValueError, TypeError) as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]

@@ -270,7 +270,10 @@ def _compared(op: ast.cmpop, left: Any, right: Any) -> Any:
     if (np.asarray(left).dtype.kind == "U") != (np.asarray(right).dtype.kind == "U"):
         raise TypeError("texts and numbers are compared")
     if isinstance(op, ast.In | ast.NotIn):
-        return np.isin(left, right, invert=isinstance(op, ast.NotIn))
+        found = np.zeros(np.shape(left), dtype=bool)
+        for value in right if isinstance(right, list) else [right]:
+            found = found | (left == value)  # as in a comparison, with the precision of the column
+        return ~found if isinstance(op, ast.NotIn) else found
     if type(op) not in _COMPARE:
         raise TypeError(f"the comparison {type(op).__name__} is not supported")
     return _COMPARE[type(op)](left, right)

@@ -96,6 +96,12 @@ class ObservationGroups:
     def __repr__(self) -> str:
         return f"ObservationGroups(alt_edges={self.alt_edges}, az_edges={self.az_edges})"
 
+    @property
+    def covers_sky(self) -> bool:
+        """Whether each pointing above the horizon is in a group."""
+        (lowest, *_, highest), (first, *_, last) = self.alt_edges.value, self.az_edges.value
+        return bool(lowest == 0 and highest == 90 and last - first == 360)
+
     def group_id(self, alt_pnt: float, az_pnt: float) -> int | None:
         """Return the GROUP_ID of a pointing, deg or with a unit; None outside all groups.
 

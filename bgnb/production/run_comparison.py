@@ -14,6 +14,7 @@ from bgnb.cubes.stack import Stack
 from bgnb.observations import tolerances
 from bgnb.observations.coordinates import separation
 from bgnb.observations.datastore import Runs
+from bgnb.observations.event_selection import notes_on_condition
 from bgnb.observations.findings import Findings, error_of_note, notes_of_runs
 from bgnb.production.count_chunks import Counted, Key, count_chunk
 from bgnb.production.plan import Plan
@@ -81,7 +82,8 @@ def notes_on_used_runs(runs: Runs, counted: Mapping[int, RunCounts]) -> list[str
             findings.note(error.message)
     for note in notes_on_runs(runs, {obs_id: run for obs_id, run in counted.items() if obs_id not in unlikely}):
         findings.note(note)
-    return [*runs.notes, *notes_of_runs({obs_id: run.all_notes for obs_id, run in counted.items()}), *findings.notes]
+    of_runs = notes_of_runs({obs_id: run.all_notes for obs_id, run in counted.items()})
+    return [*runs.notes, *notes_on_condition(runs.reading.events), *of_runs, *findings.notes]
 
 
 def unlikely_runs(runs: Runs, counted: Mapping[int, RunCounts]) -> dict[int, DataError]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,9 +31,10 @@ from bgnb.files.output_file import write_file
 from bgnb.files.report_json import write_report
 from bgnb.observations.datastore import Runs, open_runs
 from bgnb.observations.event_reader import read_event_list
+from bgnb.observations.groups import OUTSIDE, OUTSIDE_GROUPS
 from bgnb.observations.run_selection import Reason
 from bgnb.production.pipeline import models_of_subsets
-from bgnb.production.plan import make_plan, notes_on_selection, select_and_mask
+from bgnb.production.plan import Plan, make_plan, notes_on_selection, select_and_mask
 from bgnb.production.report import in_one_line
 from bgnb.production.run_comparison import notes_on_used_runs
 from bgnb.validation.figures import plot_learning_curve, plot_profiles, plot_significance
@@ -185,7 +187,7 @@ def cross_validate(
     if outdir is not None:
         require("plots")
         check_target(Path(outdir), overwrite=overwrite, kind="validations")
-    plan, folds = make_plan(settings.production(indir, scheme)), settings.folds
+    plan, folds = _without_runs_outside(make_plan(settings.production(indir, scheme))), settings.folds
     runs, members = plan.runs, {obs_id for group in plan.members.values() for obs_id in group}
     kept = [obs_id for obs_id in runs.obs_ids if obs_id in members]
     if len(kept) < 2:
@@ -228,6 +230,21 @@ def cross_validate(
             if len(validations) > 1:
                 write_file(directory / "learning_curve.png", plot_learning_curve(validations).png)
     return validations
+
+
+def _without_runs_outside(plan: Plan) -> Plan:
+    """Skip the runs of a plan that never point into a group, as found when they are read; those with errors stay."""
+    groups = plan.settings.groups
+    if groups.covers_sky:
+        return plan
+    outside = []
+    for obs_id in (obs_id for group in plan.members.values() for obs_id in group):
+        with suppress(DataError):
+            pieces = read_event_list(plan.runs.files(obs_id)).split(lambda alt, az: groups.group_ids(alt, az).tolist())
+            if pieces.keys() <= {OUTSIDE}:
+                outside.append(obs_id)
+    members = {group_id: [obs_id for obs_id in group if obs_id not in outside] for group_id, group in plan.members.items()}
+    return replace(plan, members=members, skipped={**plan.skipped, **dict.fromkeys(outside, OUTSIDE_GROUPS)})
 
 
 def _notes_on_skipped(skipped: Mapping[int, Reason]) -> list[str]:

@@ -386,6 +386,19 @@ def test_runs_beyond_altitudes_are_noted(tmp_path):
     assert len(table) == 3
 
 
+@pytest.mark.parametrize("method", ["classic", "spline"])
+def test_runs_beyond_azimuths_are_noted(tmp_path, method):
+    """Runs in the south with models of the north are noted, not those close to the edge."""
+    places = {2: (70, 30), 4: (70, 80), 8: (70, 92), 10: (70, 200)}
+    runs = [run(obs_id, 2000, pointing=place, threshold=None) for obs_id, place in places.items()]
+    indir = write_gadf(tmp_path / "in", runs)
+    models = {"select": [2, 4], "alt_edges": [0, 90], "az_edges": [-90, 90], "n_energy": 4, "n_fov": 6, "method": method}
+    make_bg_cube_models(indir, "GADF", tmp_path / "models", **models, progress=False)
+    notes = validate(tmp_path / "models", indir, "GADF", select="all", progress=False).notes
+    (found,) = [note for note in notes if "outside the azimuths for which the models were made, -90 to 90 deg" in note]
+    assert found.endswith(": 10")
+
+
 @pytest.mark.slow
 def test_simulated_and_real_are_noted(tmp_path):
     """Models and runs know in files whether they are simulated, and a note says so if only one of both is."""

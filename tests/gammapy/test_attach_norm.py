@@ -142,3 +142,13 @@ def test_mask_without_norm_of_run_is_refused(models, tmp_path):
     for name, value in (("catalog", "sources.csv"), ("mask_radius", "1 deg"), ("exclude", "a.reg")):
         with raises("no-effect", name, "norm = run"):
             attach(models, indir, "GADF", tmp_path / "store", norm="model", **{name: value})
+
+
+@pytest.mark.parametrize("norm", ["run", "model"])
+def test_catalogue_selects_far_runs(models, tmp_path, norm):
+    """Runs far from the sources of the given catalogue get a background, whatever the norm."""
+    indir = write_gadf(tmp_path / "in", [run(2, 500), run(3, 500)])
+    near = open_runs(indir, "GADF").table[0]
+    catalog = Table({"RA": [near["RA_PNT"]], "DEC": [near["DEC_PNT"]]})
+    report = attach(models, indir, "GADF", tmp_path / "store", norm=norm, select="far", catalog=catalog)
+    assert report.obs_ids == [3]

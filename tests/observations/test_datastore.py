@@ -122,6 +122,17 @@ def test_pointings_in_another_turn(indir):
     assert read_event_list(runs.files(2)).notes == ()
 
 
+def test_subsets_have_known_runs(indir):
+    """A subset has the runs with the given OBS_IDs; masks, texts and other runs are refused."""
+    runs = open_runs(indir, "GADF")
+    assert runs.subset([5, 2]).obs_ids == [2, 5]
+    for wrong in (runs.table["ALT_PNT"] > 60, ["2"], "2", [True]):
+        with raises("invalid-argument", "obs_ids must be a list of OBS_IDs"):
+            runs.subset(wrong)
+    with raises("not-found", "runs 1, 9 are not in"):
+        runs.subset([1, 2, 9])
+
+
 @pytest.mark.parametrize("kind", [float, str, np.float32])
 def test_kinds_of_obs_id_columns(indir, kind):
     """OBS_ID may be a float or text in both index files."""

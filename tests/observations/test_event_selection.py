@@ -34,6 +34,7 @@ def indir(tmp_path):
         def add(table):
             number = np.arange(len(table))
             table["GAMMANESS"] = (number % 10) / 10.0
+            table["SCORE"] = (number % 10 / 10.0).astype(np.float32)
             table["EVENT_TYPE"] = number % 3
             table["NAME"] = np.where(number % 2, "odd", "even")
             table["BITS"] = np.stack([number % 2 == 0, number % 5 == 0, number % 7 == 0], axis=1)
@@ -62,6 +63,8 @@ def indir(tmp_path):
         ("EVENT_TYPE & 1", lambda n: n % 3 == 1),
         ("0.15 < GAMMANESS <= 0.5 or not EVENT_TYPE", lambda n: ((n % 10 >= 2) & (n % 10 <= 5)) | (n % 3 == 0)),
         ("EVENT_TYPE in (0, 2)", lambda n: n % 3 != 1),
+        ("SCORE in (0.7, 0.9)", lambda n: np.isin(n % 10, (7, 9))),
+        ("SCORE not in (0.7, 0.9)", lambda n: ~np.isin(n % 10, (7, 9))),
         ("EVENT_TYPE not in [0, 2]", lambda n: n % 3 == 1),
         ("NAME == 'odd'", lambda n: n % 2 == 1),
         ("(GAMMANESS > 0.65) & ~(EVENT_TYPE == 2)", lambda n: (n % 10 >= 7) & (n % 3 != 2)),

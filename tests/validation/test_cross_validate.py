@@ -11,6 +11,7 @@ from astropy.table import Table
 from bgnb import cross_validate, make_bg_cube_models, make_test_dataset, open_runs, validate
 from tests.helpers.commands import output_of
 from tests.helpers.errors import raises
+from tests.helpers.run_files import run, write_gadf
 
 
 @pytest.mark.slow
@@ -41,6 +42,17 @@ def test_cross_validation_uses_each_run_once(tmp_path):
     ):
         with raises(code, *words):
             cross_validate(tmp_path / "runs", "GADF", **arguments | wrong)
+
+
+def test_runs_outside_all_groups_are_left_out(tmp_path):
+    """As from models, with the reason; a condition that leaves livetime without events is noted, too."""
+    indir = write_gadf(tmp_path / "in", [run(obs_id, threshold=None) for obs_id in (2, 3, 4, 8)])
+    edges = {"alt_edges": [62, 90], "az_edges": [0, 360]}  # run 3 is at 55.5 deg, run 2 at 75 deg
+    arguments = {"select": "all", "folds": 3, "method": "classic", "progress": False, "events": "ENERGY > 0.6"} | edges
+    ((n_train, validation),) = cross_validate(indir, "GADF", model_n_energy=4, model_n_fov=6, **arguments).items()
+    assert (n_train, [each.obs_id for each in validation.runs]) == (2, [2, 4, 8])
+    assert "runs not used: 1 altitude and azimuth outside all groups" in validation.notes
+    assert any("depends on ENERGY" in note for note in validation.notes)
 
 
 @pytest.fixture
@@ -100,11 +112,11 @@ def test_folds_take_settings_of_models(source, tmp_path):
         others = order[1 - fold :: 2]
         out = tmp_path / f"models{fold}"
         make_bg_cube_models(indir, "GADF", out, select=others, **masks, **models, **axes, progress=False)
-        for run in validate(out, indir, "GADF", select=order[fold::2], **masks, **lookup, progress=False).runs:
-            found = predicted.pop(run.obs_id)
-            np.testing.assert_array_equal(found.counts, run.counts)
-            np.testing.assert_allclose(found.expected, run.expected, rtol=1e-6)
-            assert found.groups == pytest.approx(run.groups)
+        for each in validate(out, indir, "GADF", select=order[fold::2], **masks, **lookup, progress=False).runs:
+            found = predicted.pop(each.obs_id)
+            np.testing.assert_array_equal(found.counts, each.counts)
+            np.testing.assert_allclose(found.expected, each.expected, rtol=1e-6)
+            assert found.groups == pytest.approx(each.groups)
     assert not predicted
     stored = json.loads((tmp_path / "cv/report.json").read_text())["settings"]
     assert (stored["energy_min_tev"], stored["model_energy_min_tev"], stored["model_n_fov"]) == (0.5, 0.2, 10)
