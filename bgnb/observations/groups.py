@@ -98,7 +98,7 @@ class ObservationGroups:
 
     @property
     def covers_sky(self) -> bool:
-        """Whether each pointing above the horizon is in a group."""
+        """True if each pointing above the horizon is in a group."""
         (lowest, *_, highest), (first, *_, last) = self.alt_edges.value, self.az_edges.value
         return bool(lowest == 0 and highest == 90 and last - first == 360)
 
