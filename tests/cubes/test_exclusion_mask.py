@@ -49,7 +49,7 @@ def circles_in(events) -> SourceMask:
 @pytest.mark.parametrize("fovalign", ["ALTAZ", "RADEC"])
 def test_open_fraction_against_random_points(run_near_the_zenith, fovalign):
     """The open fraction of each bin agrees with that of random points."""
-    events, n = run_near_the_zenith, 1_500_000
+    events, n = run_near_the_zenith, 400_000
     rng = np.random.default_rng(3)
     detx = rng.uniform(*AXES.detx.value[[0, -1]], n)
     dety = np.degrees(np.arcsin(rng.uniform(*np.sin(AXES.dety.to_value("rad"))[[0, -1]], n)))

@@ -140,9 +140,9 @@ def test_interpolation_against_scipy():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("n_fov", [40, 60])
-def test_counts_at_a_sharp_edge(n_fov):
+def test_counts_at_a_sharp_edge():
     """Interpolation between bin centres conserves the counts near the edge of a camera."""
+    n_fov = 40
     axes = CubeAxes.regular(n_energy=5, n_fov=n_fov)
     y, x = np.meshgrid(axes.dety_centers.value, axes.detx_centers.value, indexing="ij")
     n_points = 8

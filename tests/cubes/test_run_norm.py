@@ -88,8 +88,7 @@ def test_counts_of_outliers_decide(counts, expected):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("n_expected", [4.0, 60.0, 3000.0])
-@pytest.mark.parametrize("n_runs", [4, 30])
+@pytest.mark.parametrize(("n_runs", "n_expected"), [(4, 4.0), (30, 60.0), (4, 3000.0)])
 def test_errors_cover_true_counts(n_runs, n_expected):
     """Stated errors of the total and of each bin cover the true expectation of runs, for any counts and errors of models."""
     rng = np.random.default_rng(11)

@@ -19,6 +19,7 @@ def test_cross_validation_uses_each_run_once(tmp_path):
     """Each run is predicted once, from models without it; arguments that cannot be used raise errors."""
     make_test_dataset(tmp_path / "runs", n_runs=9, trigger_rate=8, seed=4, progress=False)
     arguments = {"select": "all", "folds": 3, "alt_edges": [0, 90], "az_edges": [0, 360], "progress": False}
+    arguments |= {"model_n_energy": 10, "model_n_fov": 12}
     validations = cross_validate(tmp_path / "runs", "GADF", tmp_path / "cv", n_train=[2], **arguments)
     assert sorted(validations) == [2, 6]
     for validation in validations.values():

@@ -53,6 +53,7 @@ def test_bins_above_limit_are_not_used(tmp_path):
 def test_true_model_predicts_its_runs(tmp_path):
     """The true model in files predicts simulated runs, and one with another gradient does not."""
     common = {"n_runs": 12, "trigger_rate": 25, "spectral_index": 1.5, "gradient_x": 0.1, "gradient_y": -0.2}
+    common["method"] = "unsmoothed"  # these models are not used
     make_true_reco(tmp_path / "a", **common, keep_dataset=True, energy_threshold=0.3, n_energy=24, n_fov=40, progress=False)
     arguments = (tmp_path / "a/dataset", "GADF")
     validation = validate(tmp_path / "a/true", *arguments, tmp_path / "out", select="all", progress=False)
