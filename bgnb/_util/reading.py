@@ -60,6 +60,8 @@ def open_file(path: str | Path) -> BufferedReader:
     except DataError:
         file.close()
         raise
+    if hasattr(os, "O_NONBLOCK"):
+        os.set_blocking(file.fileno(), True)  # reading a file that is on tape waits
     return file
 
 
@@ -155,8 +157,15 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _open_at_once(path: str, flags: int) -> int:
-    """Open a file without waiting, as for the other end of a pipe; on Windows nothing waits."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    """Open a file without waiting, as for the other end of a pipe, but for a server that has lent a file to another machine.
+
+    On Windows nothing waits.
+    """
+    try:
+        return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    except BlockingIOError:
+        _check_kind(path, os.stat(path))  # noqa: PTH116
+        return os.open(path, flags)
 
 
 def _check_kind(path: str | Path, status: os.stat_result) -> None:

@@ -288,17 +288,28 @@ class ModelSet:
         """Note the runs that are more than ``margin`` (deg on the sky) outside the ranges of azimuth that have models."""
         if self.groups is None:
             return []
-        edges, columns = self.groups.az_edges.value, sorted(set().union(*self._az_columns.values()))
-        low, high = edges[:-1][columns], edges[1:][columns]
+        edges, columns = self.groups.az_edges.value, set().union(*self._az_columns.values())
+        if self.for_pointing is not None:  # the ranges in which it was fitted
+            azimuths = [run.az_pnt for group in self.models for run in group.model.stack.runs if run.az_pnt is not None]
+            found = map(self.groups.az_column, azimuths)
+            columns = {column for column in found if column is not None} or columns
+        ranges = [(float(edges[column]), float(edges[column + 1])) for column in sorted(columns)]
+        for number in range(len(ranges) - 1, 0, -1):
+            if ranges[number - 1][1] == ranges[number][0]:
+                ranges[number - 1 : number + 1] = [(ranges[number - 1][0], ranges[number][1])]
+        if len(ranges) > 1 and ranges[-1][1] - ranges[0][0] == 360:  # around the first edge
+            ranges = [*ranges[1:-1], (ranges[-1][0] - 360, ranges[0][1])]
+        low, high = np.transpose(ranges)
         outside = []
         for obs_id, run in runs.items():
             if run.alt_pnt is not None and run.az_pnt is not None:
                 from_middle = np.abs((run.az_pnt - (low + high) / 2 + 180) % 360 - 180)
-                distance = np.min(from_middle - (high - low) / 2) * np.cos(np.radians(run.alt_pnt))
+                azimuth = np.radians(np.clip(np.min(from_middle - (high - low) / 2), 0, 90))  # to the nearest meridian
+                distance = np.degrees(np.arcsin(np.sin(azimuth) * np.cos(np.radians(run.alt_pnt))))
                 outside += [obs_id] * bool(distance > margin)
-        ranges = " and ".join(f"{first:g} to {last:g} deg" for first, last in zip(low, high, strict=True))
-        where = f"outside the azimuths for which the models were made, {ranges}"
-        return [f"runs {where}; their rates may be others: {enumerate_values(outside)}"] if outside else []
+        listed = " and ".join(f"{first:g} to {last:g} deg" for first, last in ranges)
+        where = f"outside the azimuths for which the models were made, {listed}"
+        return [f"runs {where}, whose rates may differ: {enumerate_values(outside)}"] if outside else []
 
     def rate_for(
         self, alt_pnt: float | str | u.Quantity, az_pnt: float | str | u.Quantity, model_lookup: ModelLookup = "interpolate"

@@ -14,7 +14,7 @@ _ADMINISTRATOR = 0
 # Maximum number of links in a path, as in Linux.
 _MAX_LINKS = 40
 # Links of Linux to directories of a process, of which it shows the path that the process sees.
-_OF_PROCESS = re.compile(r"/proc/(\d+)/(?:root|cwd|fd/\d+)")
+_OF_PROCESS = re.compile(r"/proc/(\d+)(?:/task/\d+)?/(?:root|cwd|fd/\d+)")
 # Elsewhere, as on Windows, files have neither owners nor permissions of this kind.
 _HAS_OWNERS = hasattr(os, "geteuid")
 
@@ -87,7 +87,7 @@ def resolved(path: Path) -> Path:
             raise BgnbError("bad-target", f"{step}: {what}; use another path, or the one to which it points")
         if (of_process := _OF_PROCESS.fullmatch(str(step))) and int(of_process[1]) != os.getpid():
             raise BgnbError(
-                "bad-target", f"{step}: may lead into a container, where the same path is another; use another path"
+                "bad-target", f"{step}: may lead into a container, where this path is another place; use another path"
             )
         if (n_links := n_links + 1) > _MAX_LINKS:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))

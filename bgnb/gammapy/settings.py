@@ -45,8 +45,8 @@ class BackgroundSettings(SettingsGroup):
     exclude: Any = exclude_setting()
     reading: ReadingSettings = field(default_factory=ReadingSettings)
 
-    def check_effect(self, select: Any = "all") -> None:
-        """Check that the catalogue, the radius and the regions have an effect.
+    def check_effect(self, select: Any = None) -> None:
+        """Check that the catalogue, the radius and the regions have an effect, where runs are selected or not (None).
 
         Raises
         ------
@@ -55,7 +55,7 @@ class BackgroundSettings(SettingsGroup):
         """
         for name in ("catalog", "mask_radius", "exclude") if self.norm == "model" else ():
             if not self.is_default(name) and not (name == "catalog" and select == "far"):
-                more = ", or with select = far" * (name == "catalog")
+                more = ", or with select = far" * (name == "catalog" and select is not None)
                 raise BgnbError("no-effect", f"{name} has an effect only with norm = run{more}")
 
 

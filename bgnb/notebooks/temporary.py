@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 
+from bgnb._util.errors import BgnbError
 from bgnb.files.locks import lock
 from bgnb.files.output_directory import remove_tree
 from bgnb.files.output_file import named_errors
@@ -27,6 +28,9 @@ def temporary_folder() -> Iterator[Path]:
     with ExitStack() as stack:
         with named_errors(Path(gettempdir())):
             name = stack.enter_context(TemporaryDirectory(prefix="bgnb-", ignore_cleanup_errors=True))
+            if not is_private(Path(name)):
+                reason = "does not keep the owners and permissions of files"
+                raise BgnbError("not-writable", f"{gettempdir()}: {reason}; set TMPDIR to a directory on a local disk")
             stack.enter_context(lock(Path(name, _LOCK)))
         yield Path(name)
 

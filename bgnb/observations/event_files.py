@@ -131,14 +131,22 @@ def _paths(path: Path, path_variables: bool) -> Iterator[Path | DataError]:
 
 
 def _walk(path: Path) -> Iterator[Path | DataError]:
-    """Walk through a directory in the order of names; links to directories are followed, but each is visited once."""
+    """Walk through a directory in the order of names; links to directories are followed, but each is visited once.
+
+    Those that contain the directory, with runs beside it or the whole disk, are not visited.
+    """
     visited: set[str] = set()
+    above = {str(parent) for parent in Path(os.path.realpath(path)).parents}
     errors: list[OSError] = []
     try:
         for root, folders, names in os.walk(path, onerror=errors.append, followlinks=True):
             real = os.path.realpath(root)
             if real in visited:
                 folders.clear()
+                continue
+            if real in above:
+                folders.clear()
+                yield DataError("not-a-file", f"{root}: is a link to a directory that contains {path}, which is not followed")
                 continue
             visited.add(real)
             folders[:] = sorted(name for name in folders if not name.startswith("."))

@@ -241,7 +241,7 @@ def group_runs(
 
 
 def _never_inside(runs: Runs, obs_ids: list[int], groups: ObservationGroups) -> list[int]:
-    """List the runs that point into no group at any time, neither by their altitude in the index nor by position and time.
+    """List the runs whose altitude is outside all groups at any time, by the index as well as by position and time.
 
     The altitude in the index may be wrong: whether it is, is known when a run is read.
     """
@@ -273,7 +273,7 @@ def _reference_and_site(runs: Runs, obs_ids: list[int]) -> tuple[float, Site] | 
             header = read_events_header(runs.files(obs_id))
             return mjdref_tt(header), site_of(header)
         except DataError:
-            continue  # such runs are skipped
+            continue  # another run may state them
     return None
 
 

@@ -161,8 +161,8 @@ def open_workers(
     ----------
     workers : int or `~concurrent.futures.Executor`, optional
         Number of processes on this machine, 1 for this process only; by default the number of cores, if the tasks take long
-        enough, and 1 in a daemonic process, as those of `multiprocessing.pool.Pool` and Dask. Or an executor, such as
-        ``distributed.Client(...).get_executor()``.
+        enough; 1 in a daemonic process, as those of `multiprocessing.pool.Pool` and Dask, and in Python started with -E.
+        Or an executor, such as ``distributed.Client(...).get_executor()``.
     scheduler : str, optional
         Address of a Dask scheduler, instead of ``workers``.
     seconds : float, optional

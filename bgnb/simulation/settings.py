@@ -143,3 +143,9 @@ class TrueRecoSettings(SettingsGroup):
     n_energy: int | None = n_energy_setting()
     n_fov: int | None = n_fov_setting()
     seed: int = _seed_setting()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.true_model.mask_quadrant and self.method == "spline":
+            reason = "a spline cannot describe a field of view without a quadrant (mask_quadrant)"
+            raise BgnbError("conflicting-arguments", f"{reason}; use method = classic, michi or unsmoothed")

@@ -101,6 +101,7 @@ def make_true_reco(
             alt_range=(float(limits["ALT_MIN"]), float(limits["ALT_MAX"])),
             az_range=(float(limits["AZ_MIN"]), float(limits["AZ_MAX"])),
             energy_threshold=threshold,
+            n_tels_range=(3, 4) if settings.true_model.elongation == 1 else (2, 2),
             seed=seed,
             workers=workers,
             overwrite=overwrite,

@@ -24,6 +24,7 @@ from bgnb.observations.coordinates import date_of, separation
 from bgnb.observations.datastore import Runs, checked_scheme, open_runs
 from bgnb.observations.event_list import EventList
 from bgnb.observations.event_reader import read_pieces
+from bgnb.observations.event_selection import notes_on_condition
 from bgnb.observations.findings import Findings
 from bgnb.observations.groups import OUTSIDE, ObservationGroups
 from bgnb.observations.reading_settings import ALLOWED, TRUSTED, ReadingSettings
@@ -131,7 +132,7 @@ def inspect(
     outside = sum(livetimes.pop(OUTSIDE, {}).values()) / 3600
     real = rows.keys() if settings.catalog is not None else rows.keys() - runs.simulated
     usable = {obs_id: run for obs_id, run in counted.items() if rows[obs_id]["STATUS"] == USABLE}
-    on_all = [*runs.notes, *unlikely.notes, *notes_on_runs(runs, usable)]
+    on_all = [*runs.notes, *notes_on_condition(reading.events), *unlikely.notes, *notes_on_runs(runs, usable)]
     result = Inspection(
         runs=runs,
         scheme=scheme,

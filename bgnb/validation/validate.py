@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -35,7 +36,7 @@ from bgnb.observations.groups import OUTSIDE, OUTSIDE_GROUPS
 from bgnb.observations.run_selection import Reason
 from bgnb.production.pipeline import models_of_subsets
 from bgnb.production.plan import Plan, make_plan, notes_on_selection, select_and_mask
-from bgnb.production.report import in_one_line
+from bgnb.production.report import explain, in_one_line
 from bgnb.production.run_comparison import notes_on_used_runs
 from bgnb.validation.figures import plot_learning_curve, plot_profiles, plot_significance
 from bgnb.validation.result import Validation
@@ -191,7 +192,8 @@ def cross_validate(
     runs, members = plan.runs, {obs_id for group in plan.members.values() for obs_id in group}
     kept = [obs_id for obs_id in runs.obs_ids if obs_id in members]
     if len(kept) < 2:
-        raise BgnbError("invalid-argument", f"cross-validation needs at least 2 runs; {len(kept)} is selected")
+        reasons = f"; others: {explain(plan.skipped.values())}" if plan.skipped else ""
+        raise BgnbError("no-runs", f"cross-validation needs at least 2 runs, but only {len(kept)} can be used{reasons}")
     if folds > len(kept):
         raise BgnbError("invalid-argument", f"folds must be at most {len(kept)}, the number of selected runs, got {folds}")
     order = np.random.default_rng(settings.seed).permutation(kept).tolist()
@@ -237,14 +239,14 @@ def _without_runs_outside(plan: Plan) -> Plan:
     groups = plan.settings.groups
     if groups.covers_sky:
         return plan
-    outside = []
-    for obs_id in (obs_id for group in plan.members.values() for obs_id in group):
+    outside = set()
+    for obs_id in itertools.chain(*plan.members.values()):
         with suppress(DataError):
             pieces = read_event_list(plan.runs.files(obs_id)).split(lambda alt, az: groups.group_ids(alt, az).tolist())
             if pieces.keys() <= {OUTSIDE}:
-                outside.append(obs_id)
+                outside.add(obs_id)
     members = {group_id: [obs_id for obs_id in group if obs_id not in outside] for group_id, group in plan.members.items()}
-    return replace(plan, members=members, skipped={**plan.skipped, **dict.fromkeys(outside, OUTSIDE_GROUPS)})
+    return replace(plan, members=members, skipped={**plan.skipped, **dict.fromkeys(sorted(outside), OUTSIDE_GROUPS)})
 
 
 def _notes_on_skipped(skipped: Mapping[int, Reason]) -> list[str]:

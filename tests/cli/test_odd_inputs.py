@@ -8,6 +8,7 @@ import gzip
 import json
 import os
 import shutil
+import sys
 import warnings
 from collections.abc import Callable
 from hashlib import sha256
@@ -26,11 +27,27 @@ from tests.helpers.commands import command, error_of
 from tests.helpers.errors import raises
 from tests.helpers.files import names
 from tests.helpers.limited import MEMORY, outcomes
+from tests.helpers.processes import PATIENCE, started
 
 MODEL = "bg_cube_model_group{}_table.fits.gz"
 # Content that no command may unpack.
 BOMB = 3 * MEMORY
 OPTIONS = {"pipe": os.mkfifo, "device": lambda path: path.symlink_to("/dev/zero")}
+
+
+# Lend a file to this process, as file servers do, until another program opens it.
+LEND = """
+import fcntl, os, signal, sys, time
+asked = []
+signal.signal(signal.SIGIO, lambda *_: asked.append(True))
+file = os.open(sys.argv[1], os.O_RDWR)
+fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+print("lent", flush=True)
+while not asked:
+    signal.pause()
+time.sleep(0.2)
+fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -449,3 +466,13 @@ def test_file_systems_that_are_gone(folder, monkeypatch, number, code, named):
     line = error_of("inspect", folder / "models", "GADF")
     where = f"{folder / 'models'}: " * named
     assert line == f"Error: {where}{os.strerror(number)}; is the file system there, writable and not full? [{code}]"
+
+
+def test_file_that_is_lent_is_waited_for(tmp_path):
+    """A file that a server has lent to another machine is read as soon as that has given it back."""
+    (tmp_path / "file").write_bytes(b"content")
+    with started([sys.executable, "-c", LEND, tmp_path / "file"]) as process:
+        if process.stdout.readline() != "lent\n":
+            pytest.skip("the file system has no leases")
+        assert read_bytes(tmp_path / "file") == b"content"
+        assert process.wait(PATIENCE) == 0

@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from time import sleep
 
@@ -19,7 +20,7 @@ from bgnb.files.model_directory import ModelDirectory
 from bgnb.production import count_chunks
 from tests.helpers.commands import error_of, output_of
 from tests.helpers.files import names
-from tests.helpers.processes import ROOT, started
+from tests.helpers.processes import ROOT, started, until
 from tests.helpers.run_files import run, write_gadf
 
 _PYTHON = f"'{sys.executable}' -m bgnb"
@@ -72,7 +73,17 @@ def test_output_is_made_without_streams(making, redirection, status, lines):
     assert not any(bgnb.check(out).values())
 
 
+def _sleeps(pid: int) -> bool:
+    """Return true if a process does nothing for a second."""
+    states = set()
+    for _ in range(10):
+        sleep(0.1)
+        states.add(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0])
+    return states == {"S"}
+
+
 @pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the system has no /proc")
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
 def test_stream_may_be_non_blocking(stream):
     """A full pipe that another program has made non-blocking is waited for: all of the text arrives."""
@@ -85,7 +96,7 @@ def test_stream_may_be_non_blocking(stream):
             os.write(writer, b"-")
     with started([sys.executable, "-m", "bgnb", *arguments], **{stream: writer}) as process, os.fdopen(reader, "rb") as pipe:
         os.close(writer)
-        sleep(3)  # it waits now
+        until(partial(_sleeps, process.pid), "waiting for the pipe", process)
         assert pipe.read().lstrip(b"-") == getattr(expected, stream)
         assert process.wait() == expected.returncode
 

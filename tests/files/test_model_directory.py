@@ -397,6 +397,12 @@ def test_runs_beyond_azimuths_are_noted(tmp_path, method):
     notes = validate(tmp_path / "models", indir, "GADF", select="all", progress=False).notes
     (found,) = [note for note in notes if "outside the azimuths for which the models were made, -90 to 90 deg" in note]
     assert found.endswith(": 10")
+    merged = models | {"az_edges": [-90, 0, 90, 180, 270], "min_livetime": "1 min"}
+    make_bg_cube_models(indir, "GADF", tmp_path / "merged", **merged, progress=False)
+    notes = validate(tmp_path / "merged", indir, "GADF", select="all", progress=False).notes
+    assert any("made, 0 to 90 deg, whose" in note for note in notes) == (
+        method == "spline"
+    )  # groups of all azimuths are merged
 
 
 @pytest.mark.slow

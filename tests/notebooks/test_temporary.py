@@ -6,6 +6,7 @@ import os
 import tempfile
 
 from bgnb.notebooks.temporary import temporary_folder
+from tests.helpers.errors import raises
 from tests.helpers.files import names
 
 
@@ -21,3 +22,10 @@ def test_folders_of_killed_processes_are_removed(tmp_path, monkeypatch):
         with temporary_folder() as other:
             assert names(tmp_path) == {"bgnb-new", "bgnb-mine", used.name, other.name}
     assert names(tmp_path) == {"bgnb-new", "bgnb-mine"}
+
+
+def test_folder_must_be_private(monkeypatch):
+    """Some mounts keep neither owners nor permissions: the message says what to do."""
+    monkeypatch.setattr("bgnb.notebooks.temporary.is_private", lambda _: False)
+    with raises("not-writable", tempfile.gettempdir(), "set TMPDIR to a directory on a local disk"), temporary_folder():
+        pass

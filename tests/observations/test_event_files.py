@@ -90,10 +90,11 @@ def test_livetime_of_the_header_is_not_that_of_an_index(tmp_path):
 
 
 @pytest.mark.slow
-def test_real_runs_as_with_an_index(hess_data):
+@pytest.mark.parametrize("method", ["spline", "classic"])
+def test_real_runs_as_with_an_index(hess_data, method):
     """Models of real runs are bit-identical to those with an index."""
     some = open_runs(hess_data, "GADF").obs_ids[::4]
-    arguments = {"method": "classic", "select": some, "workers": 1, "progress": False}
+    arguments = {"method": method, "select": some, "n_energy": 8, "n_fov": 12, "workers": 1, "progress": False}
     index, files = make_models(hess_data, "GADF", **arguments), make_models(hess_data / "data", "FILES", **arguments)
     assert index.report.runs == files.report.runs
     assert index.models.group_ids == files.models.group_ids
@@ -167,6 +168,12 @@ def test_files_below_a_directory(tmp_path):
     assert not runs.file_errors
     assert runs.files(7).events.path == indir / "a b" / "run 7.FITS.gz"
     assert len(read_event_list(runs.files(7)).time) == 60
+    (indir / "above").symlink_to(tmp_path)  # with runs beside those of the directory
+    write_run(tmp_path / "beside" / "run13.fits", 13)
+    runs = open_runs(indir, "FILES")
+    assert runs.obs_ids == [7, 8, 12]
+    (note,) = runs.notes
+    assert f"{indir / 'above'}: is a link to a directory that contains {indir}" in note
 
 
 def test_other_fits_files_are_counted(indir):

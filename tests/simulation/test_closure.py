@@ -257,6 +257,7 @@ def test_true_reco_fails_early(tmp_path):
     """Arguments and output directories are checked before the simulation, and no files are left."""
     out, few = tmp_path / "out", {"test": True, "n_energy": 6, "n_fov": 8, "trigger_rate": 3.0}
     for wrong, code, words in (
+        ({"mask_quadrant": True}, "conflicting-arguments", ("mask_quadrant", "classic")),
         ({"method": "ring"}, "unknown-choice", ("method", "ring")),
         ({"n_fov": 0}, "invalid-argument", ("n_fov", "at least 1")),
         ({"trigger_rate": -1.0}, "invalid-argument", ("trigger_rate", "above 0", "-1.0")),
@@ -268,9 +269,9 @@ def test_true_reco_fails_early(tmp_path):
     with raises("exists", out / "true"):
         make_true_reco(out, **few)
     assert names(out) == {"reco", "true"}
-    make_true_reco(out, overwrite=True, keep_dataset=True, seed=5, observatory="VERITAS", **few)
+    make_true_reco(out, overwrite=True, keep_dataset=True, seed=5, observatory="VERITAS", elongation=1.5, **few)
     runs = open_runs(out / "dataset", "GADF")
-    assert len(runs) == 2
+    assert runs.table["N_TELS"].tolist() == [2, 2]  # of which splines know that the field of view is elongated
     assert runs.table.meta["GEOLAT"] > 30
     settings = json.loads((out / "true" / "report.json").read_text())["settings"]
     assert (settings["seed"], settings["observatory"], settings["n_runs"]) == (5, "VERITAS", 2)

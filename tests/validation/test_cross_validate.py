@@ -33,7 +33,7 @@ def test_cross_validation_uses_each_run_once(tmp_path):
         cross_validate(tmp_path / "runs", "GADF", n_train=[7], **arguments)
     with raises("invalid-argument", "folds", "9", "got 10"):
         cross_validate(tmp_path / "runs", "GADF", **arguments | {"folds": 10})
-    with raises("invalid-argument", "at least 2 runs", "1"):
+    with raises("no-runs", "at least 2 runs", "only 1"):
         cross_validate(tmp_path / "runs", "GADF", **arguments | {"select": open_runs(tmp_path / "runs", "GADF").obs_ids[:1]})
     for wrong, code, words in (
         ({"folds": 2.5}, "invalid-argument", ("folds", "at least 2", "2.5")),
@@ -54,6 +54,8 @@ def test_runs_outside_all_groups_are_left_out(tmp_path):
     assert (n_train, [each.obs_id for each in validation.runs]) == (2, [2, 4, 8])
     assert "runs not used: 1 altitude and azimuth outside all groups" in validation.notes
     assert any("depends on ENERGY" in note for note in validation.notes)
+    with raises("no-runs", "only 0 can be used", "4 altitude and azimuth outside all groups; use other group edges"):
+        cross_validate(indir, "GADF", **arguments | {"alt_edges": [82, 90]})
 
 
 @pytest.fixture
