@@ -51,6 +51,8 @@ CHANGES = {
     "directory removed": (lambda folder, *_: shutil.rmtree(folder), "changed"),
     "directory replaced": (lambda folder, others, _: (shutil.rmtree(folder), shutil.copytree(others, folder)), "changed"),
 }
+# What is shown in the meantime is the same in all dashboards: one damaged file and one replaced directory for comparisons.
+OF_KIND = {"models": list(CHANGES), "comparison": ["file truncated", "directory replaced"]}
 
 
 def put_back(folder: Path, original: Path) -> None:
@@ -78,7 +80,7 @@ def test_other_group(runs, folder, others, kind):
     menu, state = dashboard._controls["group_id"].widget, dashboard.state
     fresh = open_dashboard(kind, folder, runs)
     fresh.group_id = second
-    for function, code in CHANGES.values():
+    for function, code in (CHANGES[name] for name in OF_KIND[kind]):
         function(folder, others, second)
         menu.value = second
         assert f"[{code}]" in shown_error(dashboard)
@@ -98,7 +100,7 @@ def test_present_group(runs, folder, others, kind):
     """If the models that are shown change, each control shows the error, playing ends, and all goes on when they are back."""
     dashboard, first = open_dashboard(kind, folder, runs), ModelDirectory(folder).group_ids[0]
     bins, play = (dashboard._controls[name].widget for name in ("bins", "play"))
-    for function, code in CHANGES.values():
+    for function, code in (CHANGES[name] for name in OF_KIND[kind]):
         state = dashboard.state
         function(folder, others, first)
         bins.value = (0, 1) if bins.value != (0, 1) else (1, 2)

@@ -81,13 +81,11 @@ def sums(planes, labels, number):
 
 @pytest.mark.parametrize("against", ["offset", "DETX", "DETY"])
 @pytest.mark.parametrize("normalise", ["none", "cube", "plane"])
-def test_ratio_against_position(directories, counts, against, normalise):
+def test_ratio_against_position(dashboard, counts, against, normalise):
     """Rates, ratio and its error against offset, DETX and DETY follow from the counts in rings and strips."""
     energy = ENERGY if normalise != "plane" else ENERGY[0]  # one bin has one factor
     last = LAST if normalise != "plane" else FIRST + 1
-    dashboard = compare_models(
-        *directories, group_id=3, others=(8,), energy=energy, position=POSITION, against=against, normalise=normalise
-    )
+    dashboard.update(others=(8,), energy=energy, position=POSITION, against=against, normalise=normalise)
     labels, centres = labels_of(against, POSITION)
     rates, ratios = dashboard.view.panels["spectra"], dashboard.view.panels["ratios"]
     solid, width = sums(AXES.solid_angle.value, labels, len(centres)), (EDGES[last] - EDGES[FIRST]) * 1e6
@@ -201,8 +199,7 @@ def contour_values(curve, values):
     return RegularGridInterpolator((Y, X), values)(inside)
 
 
-@pytest.mark.parametrize("swap", [False, True])
-@pytest.mark.parametrize("stretch", ["linear", "log"])
+@pytest.mark.parametrize(("swap", "stretch"), [(False, "log"), (True, "linear")])
 def test_contours_have_levels_of_colours(directories, dashboard, swap, stretch):
     """Each image has contours of the other model at the ticks of the colour bar, the comparison those of the first."""
     dashboard.update(energy=(0.2, 3), contours=True, swap=swap, stretch=stretch)

@@ -269,28 +269,28 @@ def test_view_is_path_independent(modeldir, path):
 @pytest.mark.slow
 def test_models_are_read_on_demand(tmp_path, monkeypatch):
     """Models are read when they are shown, and kept as long as they fit in memory."""
-    for group_id in range(28):
+    for group_id in range(11):
         write_model(asymmetric_model(), tmp_path / f"bg_cube_model_group{group_id}_table.fits")
     read = []
     monkeypatch.setattr("bgnb.files.model_directory.read_model", lambda path, _: read.append(path) or bgnb.read_model(path))
     dashboard = explore_models(tmp_path, group_id=4)
     assert len(read) == 1
-    for group_id in range(28):
+    for group_id in range(11):
         dashboard.group_id = group_id
         dashboard.energy = 3.0
-    assert len(read) == 28
+    assert len(read) == 11
     dashboard.group_id = 4
     dashboard.others = "all"
-    assert len(read) == 28
+    assert len(read) == 11
     monkeypatch.setattr("bgnb.files.model_directory.KEPT_BYTES", 0)
     dashboard = explore_models(tmp_path, group_id=4)
     for group_id in range(4, 4 + KEPT):
         dashboard.group_id = group_id
     dashboard.group_id = 4
-    assert len(read) == 28 + KEPT
-    dashboard.group_id = 20
+    assert len(read) == 11 + KEPT
+    dashboard.group_id = 10
     dashboard.group_id = 5  # the one that was used longest ago is not kept
-    assert len(read) == 28 + KEPT + 2
+    assert len(read) == 11 + KEPT + 2
 
 
 def test_step_sends_one_message(modeldir):

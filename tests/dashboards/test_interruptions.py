@@ -52,7 +52,7 @@ def test_interrupted_update(modeldir, monkeypatch, name, replaced):
         with pytest.raises(KeyboardInterrupt):
             dashboard.quantity = "counts"
     assert dashboard.update(quantity="counts") is False  # the state is the same; it is only drawn
-    assert_same_as_fresh(dashboard, explore_models(modeldir, group_id=3, quantity="counts"))
+    assert_same_as_fresh(dashboard, other)
     assert set(sent) == set(expected)
     assert len(expected) > 3
     count = len(sent)

@@ -65,8 +65,7 @@ def test_checksums_of_other_indices(models, tmp_path):
     assert report.obs_ids == open_runs(tmp_path / "store", "GADF").obs_ids == [2, 5]
 
 
-@pytest.mark.parametrize("scheme", ["GADF", "HESS", "FILES"])
-@pytest.mark.parametrize("name", ["rüns", "r$HOME"])
+@pytest.mark.parametrize(("name", "scheme"), [("rüns", "GADF"), ("r$HOME", "GADF"), ("rüns", "FILES"), ("r$HOME", "HESS")])
 def test_paths_that_an_index_cannot_contain(models, tmp_path, monkeypatch, name, scheme):
     """Refuse paths that FITS cannot contain or Gammapy would change, before any background is made; stores beside work."""
     indir = (write_hess if scheme == "HESS" else write_gadf)(tmp_path / name / "in", [run(202, 50)])

@@ -145,22 +145,21 @@ def test_selected_time_changes_the_background(models, observations):
     assert maker.make_irf(part).meta["ONTIME"] == pytest.approx(600)
 
 
-@pytest.mark.parametrize("use_region_center", [True, False])
-def test_spectrum_datasets(models, observations, stored, use_region_center):
+def test_spectrum_datasets(models, observations, stored):
     """Spectrum datasets are filled at the centre of the region, or integrated over it by a given maker, as in a fine map."""
-    maker = None if use_region_center else SpectrumDatasetMaker(use_region_center=False)
-    ours = BackgroundMaker(models["ALTAZ"], maker=maker)
     for observation, expected in zip(observations, stored, strict=True):
         empty = empty_spectrum(observation)
-        dataset = ours.run(SpectrumDatasetMaker(selection=WITHOUT).run(empty, observation), observation)
-        assert isinstance(dataset, SpectrumDataset)
-        at_centre = SpectrumDatasetMaker(**(FINE if use_region_center else {})).make_background(empty.counts.geom, expected)
+        at_centre = SpectrumDatasetMaker(**FINE).make_background(empty.counts.geom, expected)
         region = empty.counts.geom.region
-        fine = WcsGeom.create(skydir=region.center, width=2, binsz=0.02, proj="TAN", axes=[ENERGY])
+        fine = WcsGeom.create(skydir=region.center, width=1.7, binsz=0.02, proj="TAN", axes=[ENERGY])
         integrated = MapDatasetMaker().make_background(fine, expected).to_region_nd_map(region, func=np.sum)
         assert np.abs(integrated.data / at_centre.data - 1).max() > 0.02
-        reference, rtol = (at_centre, 1e-5) if use_region_center else (integrated, 0.01)
-        np.testing.assert_allclose(dataset.background.data, reference.data, rtol=rtol)
+        integrating = SpectrumDatasetMaker(use_region_center=False)
+        for maker, reference, rtol in ((None, at_centre, 1e-5), (integrating, integrated, 0.01)):
+            ours = BackgroundMaker(models["ALTAZ"], maker=maker)
+            dataset = ours.run(SpectrumDatasetMaker(selection=WITHOUT).run(empty, observation), observation)
+            assert isinstance(dataset, SpectrumDataset)
+            np.testing.assert_allclose(dataset.background.data, reference.data, rtol=rtol)
 
 
 def test_wide_energy_bins(models, observations):
@@ -194,8 +193,7 @@ def test_memory_of_wide_energy_bins(models, observations, monkeypatch):
     assert n_planes == [6, 12, 1, 8, 1, 9]
 
 
-@pytest.mark.parametrize("stacked", [True, False])
-@pytest.mark.parametrize("n_jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("n_jobs", "stacked"), [(1, False), pytest.param(2, True, marks=pytest.mark.slow)])
 def test_makers_of_datasets(models, observations, stacked, n_jobs):
     """`DatasetsMaker` fills and stacks backgrounds, also in several processes."""
     maker, parts, with_background = BackgroundMaker(models["ALTAZ"]), parts_of(observations[0]), parts_of(observations[0])
@@ -287,7 +285,7 @@ def test_models_and_maps_without_files(observations):
     assert predicted[0] / predicted[2] == pytest.approx(2, rel=0.05)  # 30 and 15 min
 
 
-@pytest.mark.parametrize(("n_energy", "energy"), [(1, (0.5, 5)), (1, (0.1, 100)), (4, (0.5, 5))])
+@pytest.mark.parametrize(("n_energy", "energy"), [(1, (0.1, 100)), (4, (0.5, 5))])
 def test_counts_are_those_of_the_model(observations, tmp_path, n_energy, energy):
     """In wide bins, the predicted counts are those of the mean rates, with and without rotation; few events lie beyond."""
     axes = CubeAxes(
@@ -302,7 +300,7 @@ def test_counts_are_those_of_the_model(observations, tmp_path, n_energy, energy)
     for observation in (observations[0], observations[2]):
         centre = observation.pointing.fixed_icrs
         bins = MapAxis.from_energy_bounds(*energy, nbin=1, unit="TeV")
-        dataset = MapDataset.create(WcsGeom.create(skydir=centre, width=12, binsz=0.2, proj="TAN", axes=[bins]))
+        dataset = MapDataset.create(WcsGeom.create(skydir=centre, width=12, binsz=0.4, proj="TAN", axes=[bins]))
         background = maker.run(filled(dataset, observation), observation).background
         livetime = observation.observation_live_time_duration.to_value("s")
         assert background.data.sum() == pytest.approx(counts * livetime, rel=3e-3)

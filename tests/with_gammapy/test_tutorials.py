@@ -4,7 +4,8 @@ import pytest
 
 pytest.importorskip("gammapy", reason="Gammapy needs a separate environment: make test-gammapy")
 
-from bgnb import notebook_result, run_notebook
+from bgnb import NotebookError, make_test_dataset, notebook_result, run_notebook
+from tests.helpers.errors import raises
 from tests.helpers.notebooks import pictures
 
 pytestmark = pytest.mark.usefixtures("offline_kernels")
@@ -32,3 +33,12 @@ def test_extended_source_is_found(tmp_path):
         assert excess[0] == pytest.approx(51, abs=2 * excess[1])
         assert sigma[0] == pytest.approx(0.25, abs=2 * sigma[1])
     assert pictures(tmp_path / "out.ipynb") == 1
+
+
+@pytest.mark.slow
+def test_runs_elsewhere_are_refused(tmp_path):
+    """Runs that do not contain the source are named, instead of an error in an empty map."""
+    table = make_test_dataset(tmp_path / "in", n_runs=2, trigger_rate=3.0)
+    away = {"indir": str(tmp_path / "in"), "obs_ids": [1], "source_dec": float(table["DEC_PNT"][0]) + 20}
+    with raises("notebook-failed", "obs_ids have no events around source_ra", kind=NotebookError):
+        run_notebook("significance_map", tmp_path / "out.ipynb", away)
