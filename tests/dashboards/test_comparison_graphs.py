@@ -79,13 +79,16 @@ def sums(planes, labels, number):
     return np.array([planes[..., labels == each].sum(axis=-1) for each in range(number)])
 
 
-@pytest.mark.parametrize("against", ["offset", "DETX", "DETY"])
-@pytest.mark.parametrize("normalise", ["none", "cube", "plane"])
-def test_ratio_against_position(dashboard, counts, against, normalise):
+@pytest.mark.parametrize(
+    ("against", "normalise"), [("offset", "none"), ("DETX", "none"), ("DETY", "none"), ("DETX", "cube"), ("DETY", "plane")]
+)
+def test_ratio_against_position(directories, counts, against, normalise):
     """Rates, ratio and its error against offset, DETX and DETY follow from the counts in rings and strips."""
     energy = ENERGY if normalise != "plane" else ENERGY[0]  # one bin has one factor
     last = LAST if normalise != "plane" else FIRST + 1
-    dashboard.update(others=(8,), energy=energy, position=POSITION, against=against, normalise=normalise)
+    dashboard = compare_models(
+        *directories, group_id=3, others=(8,), energy=energy, position=POSITION, against=against, normalise=normalise
+    )
     labels, centres = labels_of(against, POSITION)
     rates, ratios = dashboard.view.panels["spectra"], dashboard.view.panels["ratios"]
     solid, width = sums(AXES.solid_angle.value, labels, len(centres)), (EDGES[last] - EDGES[FIRST]) * 1e6
