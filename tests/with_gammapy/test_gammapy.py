@@ -136,7 +136,7 @@ def test_gammapy_reads_equal_axes(tmp_path):
 @pytest.mark.slow
 def test_gammapy_reads_real_models(hess_data, tmp_path):
     """Gammapy reads all models made from runs of H.E.S.S."""
-    report = make_bg_cube_models(hess_data, "GADF", tmp_path / "out", select="all", method="classic", n_energy=8, n_fov=12)
+    report = make_bg_cube_models(hess_data, "GADF", tmp_path / "out", select="all", n_energy=8, n_fov=12)
     assert len(report.groups) == 18
     assert_evaluates_to_ours(tmp_path / "out", report)
 
