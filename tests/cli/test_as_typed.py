@@ -12,6 +12,7 @@ from bgnb.cli.options_from_settings import Command
 from tests.helpers.commands import command, error_of, output_of
 from tests.helpers.errors import raises
 
+FEW_BINS = ("--select", "all", "--method", "classic", "--n-energy", 4, "--n-fov", 8)
 SMALL = {"n_energy": 4, "n_fov": 8, "select": "all", "progress": False}
 
 
@@ -125,8 +126,7 @@ def hint(output: str) -> list[str]:
 
 def test_hints_can_be_pasted(here):
     """Commands in hints are quoted, with the paths that the user gave; the one to compare models works."""
-    options = "--select", "all", "--method", "classic", "--n-energy", 4, "--n-fov", 8
-    output = output_of("make-bg-cube-models", "my runs", "GADF", "other models", *options)
+    output = output_of("make-bg-cube-models", "my runs", "GADF", "other models", *FEW_BINS)
     assert hint(output) == ["bgnb", "lab", "other models"]
     output = output_of("make-true-reco", "a truth", "--test", "--trigger-rate", 2, "--n-energy", 4, "--n-fov", 8)
     bgnb, *words = hint(output)
@@ -164,9 +164,7 @@ def test_paths_are_as_given(here):
         file.write_bytes(content[:2000])
         for indir in ("my runs", here / "my runs", Path("..", here.name, "my runs")):
             for options in (("--on-error", "fail"), ()):
-                result = command(
-                    "make-bg-cube-models", indir, "GADF", "new", "--select", "all", "--test", "--overwrite", *options
-                )
+                result = command("make-bg-cube-models", indir, "GADF", "new", *FEW_BINS, "--test", "--overwrite", *options)
                 assert f"{indir}/{file.relative_to('my runs')}: is truncated" in result.output
                 assert (str(here) in result.output) == Path(indir).is_absolute()
     finally:
@@ -197,6 +195,7 @@ def test_earlier_name_of_simulated_sources_is_refused(tmp_path):
 def test_columns_have_a_legend(here, monkeypatch, arguments):
     """Each column of a printed table, except names of GADF and plain words, is explained below it."""
     monkeypatch.setattr("bgnb.validation.compare_models._draw_group", lambda _: (b"", b""))
+    monkeypatch.setattr("bgnb.plots.static._save", lambda *_, **__: b"")
     lines = output_of(*arguments).splitlines()
     rule = next(number for number, line in enumerate(lines) if set(line) == {"-", " "})
     columns = lines[0].split()

@@ -106,7 +106,7 @@ def test_kill_leaves_old_or_new_directory(indir, tmp_path):
     done = subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=3 * PATIENCE)
     assert done.returncode == 0, done.stderr
     seen = json.loads((tmp_path / "result.json").read_text())
-    assert len(seen["random"]) >= 12
+    assert len(seen["random"]) >= 8
     trials = [*seen["random"], *seen["steps"], *seen["steps_without_exchange"]]
     for trial in trials:
         assert trial["killed"], trial
@@ -324,7 +324,7 @@ def test_failed_write_leaves_nothing(tmp_path, monkeypatch, name):
     arguments = {
         "attach": [models, indir, "GADF", out],
         "compare": [models, shutil.copytree(models, tmp_path / "other"), out],
-        "cross-validate": [indir, "GADF", out, "--select", "all", "--folds", 2, "--alt-edges", "0,90"],
+        "cross-validate": [indir, "GADF", out, "--select", "all", "--folds", 2, "--alt-edges", "0,90", "--method", "classic"],
         "make-test-dataset": [out, "--n-runs", 1, "--trigger-rate", 2, "--point-source", "A,83,22,1"],
         "run-groups": [models, out, "--notebook", one],
         "true-reco": [out, "--test", "--trigger-rate", 2],
@@ -334,6 +334,8 @@ def test_failed_write_leaves_nothing(tmp_path, monkeypatch, name):
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
+    monkeypatch.setattr("bgnb.plots.static._save", lambda *_, **__: b"")  # pictures are not the subject
+    monkeypatch.setattr("bgnb.validation.compare_models._draw_group", lambda _: (b"", b""))
     monkeypatch.setattr(os, "fsync", full)
     line = error_of(name, *arguments[name])
     assert "No space left on device" in line

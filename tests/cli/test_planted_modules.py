@@ -73,7 +73,7 @@ def inputs(tmp_path_factory) -> dict[str, Path]:
     tmp_path = tmp_path_factory.mktemp("inputs")
     indir = write_gadf(tmp_path / "in", [run(obs_id, 100) for obs_id in (2, 4)])
     parameters = new_code_cell("modeldir = ''\ngroup_id = 0", metadata={"tags": ["parameters"]})
-    options = "select='all', n_energy=5, n_fov=8, workers=2"
+    options = "select='all', n_energy=5, n_fov=8, method='classic', workers=2"
     cell = f"import csv, sys, wave, bgnb, uuid\nbgnb.make_models({str(indir)!r}, 'GADF', {options}); '' in sys.path"
     (tmp_path / "own.ipynb").write_text(writes(new_notebook(cells=[parameters, new_code_cell(cell)])))
     return {"indir": indir, "models": model_directory(tmp_path / "models"), "notebook": tmp_path / "own.ipynb"}

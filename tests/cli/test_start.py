@@ -118,7 +118,7 @@ def test_wrong_date_is_refused_first(tmp_path, monkeypatch, date, arguments):
 @pytest.mark.parametrize("method", ["spline", "classic", "unsmoothed"])
 def test_models_import_little_of_scipy(tmp_path, method):
     """Of SciPy, only the linear algebra is imported, and only by methods that use it."""
-    write_gadf(tmp_path / "runs", [run(number) for number in range(1, 5)])
+    write_gadf(tmp_path / "runs", [run(number, 100) for number in range(1, 5)])
     small = ("--n-energy", 5, "--n-fov", 8, "--select", "all")
     modules = imports_of("make-bg-cube-models", tmp_path / "runs", "GADF", tmp_path / "out", "--method", method, *small)
     parts = {"scipy.interpolate", "scipy.ndimage", "scipy.optimize", "scipy.sparse", "scipy.stats", "astropy.wcs"}
