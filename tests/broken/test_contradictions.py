@@ -435,7 +435,7 @@ STATEMENTS = {
 }
 
 
-@settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=st.sampled_from(sorted(STATEMENTS)), size=st.floats(-0.9, 0.9))
 def test_no_contradiction_passes_unseen(plausible_runs, tmp_path_factory, name, size):
     """A run with one changed statement is refused, noted, or right within tolerances, for any statement and amount."""

@@ -8,10 +8,10 @@ from tests.helpers.errors import raises
 from tests.helpers.notebooks import notebook
 
 
-@pytest.mark.parametrize("line", ["!ls\n", "x = 1  # long\n" * 100])
+@pytest.mark.parametrize("line", ["!ls\n", "x = 1  # long\n" * 100])  # magics beyond 500
 def test_parameters_that_are_hardly_those(tmp_path, line):
     """A cell with thousands of magics, which IPython does not convert, or that is very long, is refused."""
-    path = notebook(tmp_path / "n.ipynb", "1", parameters=line * 600)
+    path = notebook(tmp_path / "n.ipynb", "1", parameters=line * 520)
     with raises("bad-notebook", "n.ipynb", "the tag parameters"):
         notebook_parameters(path)
 

@@ -31,7 +31,7 @@ def models(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     bgnb.make_test_dataset(folder / "runs", n_runs=5, trigger_rate=5.0, alt_range=(60, 80))
     edges = {"alt_edges": [0, 20, 70, 90], "az_edges": [0, 360]}
-    bgnb.make_bg_cube_models(folder / "runs", "GADF", folder / "models", select="all", **edges)
+    bgnb.make_bg_cube_models(folder / "runs", "GADF", folder / "models", select="all", n_energy=6, n_fov=8, **edges)
     return folder / "models"
 
 

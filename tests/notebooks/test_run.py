@@ -348,16 +348,21 @@ def test_notebook_that_is_not_written_is_failure(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("arguments", ["run-notebook group_report o.ipynb", "run-groups models reports", "lab models"])
 @pytest.mark.parametrize(
-    ("limit", "message"),
+    ("arguments", "limit"),
     [
-        (f"-v {600 << 10}", "limited to 600 MiB; allow at least 1280 MiB (ulimit -v) [out-of-memory]"),
-        ("-n 64", "may open 64 files; notebooks need 128 (ulimit -n) [too-many-files]"),
+        ("run-notebook group_report o.ipynb", "-n 64"),
+        ("run-groups models reports", f"-v {600 << 10}"),
+        ("lab models", "-n 64"),
     ],
 )
-def test_limits_for_kernels(tmp_path, arguments, limit, message):
-    """Limits with which kernels fail abruptly, or outlive the command, are refused before anything is made."""
+def test_limits_for_kernels(tmp_path, arguments, limit):
+    """Limits with which kernels fail abruptly, or outlive the command, are refused before anything is made.
+
+    One function examines both limits for all commands, so each command meets one of them.
+    """
+    memory = "limited to 600 MiB; allow at least 1280 MiB (ulimit -v) [out-of-memory]"
+    message = memory if "-v" in limit else "may open 64 files; notebooks need 128 (ulimit -n) [too-many-files]"
     model_directory(tmp_path / "models")
     line = f"ulimit {limit}; exec '{sys.executable}' -m bgnb {arguments}"
     done = subprocess.run(
