@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from socket import gethostname
 
 from bgnb.notebooks.temporary import temporary_folder
 from tests.helpers.errors import raises
@@ -16,12 +17,17 @@ def test_folders_of_killed_processes_are_removed(tmp_path, monkeypatch):
     for name, left in (("bgnb-killed", True), ("bgnb-new", True), ("bgnb-mine", False)):
         (tmp_path / name).mkdir(mode=0o700)
         (tmp_path / name / ("bgnb-lock" if left else "file")).touch()
-    os.utime(tmp_path / "bgnb-killed" / "bgnb-lock", (0, 0))
+        (tmp_path / name / "bgnb-host").write_text(gethostname())
+    (tmp_path / "bgnb-elsewhere").mkdir(mode=0o700)
+    (tmp_path / "bgnb-elsewhere" / "bgnb-lock").touch()
+    (tmp_path / "bgnb-elsewhere" / "bgnb-host").write_text("another machine, whose locks are not seen here")
+    for name in ("bgnb-killed", "bgnb-elsewhere"):
+        os.utime(tmp_path / name / "bgnb-lock", (0, 0))
     with temporary_folder() as used:
         os.utime(used / "bgnb-lock", (0, 0))
         with temporary_folder() as other:
-            assert names(tmp_path) == {"bgnb-new", "bgnb-mine", used.name, other.name}
-    assert names(tmp_path) == {"bgnb-new", "bgnb-mine"}
+            assert names(tmp_path) == {"bgnb-new", "bgnb-mine", "bgnb-elsewhere", used.name, other.name}
+    assert names(tmp_path) == {"bgnb-new", "bgnb-mine", "bgnb-elsewhere"}
 
 
 def test_folder_must_be_private(monkeypatch):
