@@ -16,6 +16,7 @@ from astropy import units as u
 import bgnb._util.unit_parser  # noqa: F401 # which limits what Astropy computes
 from bgnb._util.arrays import Floats
 from bgnb._util.errors import BgnbError, quoted
+from bgnb._util.setting_kinds import is_boolean
 
 # Whole numbers are 64-bit integers in files.
 _LARGEST = 2**63 - 1
@@ -208,7 +209,7 @@ def whole_number(name: str, value: Any, minimum: int = 1, maximum: int = _LARGES
     """
     limit = ""
     try:
-        if not isinstance(value, bool) and minimum <= index(value) <= maximum:
+        if not is_boolean(value) and minimum <= index(value) <= maximum:
             return index(value)
         largest = "2^63 − 1" if maximum == _LARGEST else f"{maximum:,}"
         limit = f" and at most {largest}" if index(value) > maximum else ""
@@ -242,7 +243,7 @@ def checked_obs_ids(name: str, values: Any) -> tuple[int, ...]:
     try:
         values = list(values)
         obs_ids = tuple(sorted(set(map(index, values))))
-        if any(isinstance(value, bool) for value in values) or any(abs(obs_id) > _LARGEST for obs_id in obs_ids):
+        if any(map(is_boolean, values)) or any(abs(obs_id) > _LARGEST for obs_id in obs_ids):
             raise TypeError
         return obs_ids
     except TypeError:

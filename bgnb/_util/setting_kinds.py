@@ -9,6 +9,11 @@ from typing import Any, ClassVar
 from bgnb._util.errors import BgnbError, quoted
 
 
+def is_boolean(value: Any) -> bool:
+    """Return true for True and False of Python and of any version of NumPy, which is not imported for it."""
+    return type(value).__name__ in ("bool", "bool_")
+
+
 @dataclass(frozen=True)
 class Kind:
     """Text; the base of all kinds of settings."""
@@ -45,7 +50,7 @@ class Flag(Kind):
 
     def check(self, name: str, value: Any) -> bool:
         """Return the value if it is a bool."""
-        if not isinstance(value, bool) and type(value).__name__ != "bool":  # that of NumPy, which is not imported for it
+        if not is_boolean(value):
             raise BgnbError("invalid-argument", f"{name} must be True or False, got {quoted(value)}")
         return bool(value)
 
@@ -99,7 +104,7 @@ def converted(value: Any, kind: Callable[[Any], Any]) -> Any:
     """
     if kind is not int or isinstance(value, str):
         return kind(value)
-    if isinstance(value, bool) or value != int(value):
+    if is_boolean(value) or value != int(value):
         raise TypeError
     return int(value)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 from bgnb._util.errors import BgnbError, quoted
-from bgnb._util.setting_kinds import Choice, Flag, Kind, Numbers, Value, Whole
+from bgnb._util.setting_kinds import Choice, Flag, Kind, Numbers, Value, Whole, is_boolean
 from bgnb._util.settings_groups import SettingsGroup, setting
 from bgnb.observations.reading_settings import ReadingSettings, Scheme
 
@@ -116,7 +116,7 @@ class _Select(Kind):
             return read_run_list(value)
         try:
             obs_ids = tuple(value)
-            if any(isinstance(obs_id, bool) for obs_id in obs_ids):
+            if any(map(is_boolean, obs_ids)):
                 raise TypeError("booleans are a mask of runs, not their numbers")
             return tuple(map(index, obs_ids))
         except TypeError:

@@ -131,6 +131,9 @@ def test_subsets_have_known_runs(indir):
             runs.subset(wrong)
     with raises("not-found", "runs 1, 9 are not in"):
         runs.subset([1, 2, 9])
+    for arguments in ({"select": runs.table["ALT_PNT"] > 60}, {"select": "all", "n_fov": np.True_}):
+        with raises("invalid-argument", [*arguments][-1]):
+            make_models(indir, "GADF", **arguments)
 
 
 @pytest.mark.parametrize("kind", [float, str, np.float32])
