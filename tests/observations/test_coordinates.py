@@ -1,5 +1,7 @@
 """DETX and DETY against the frames of astropy."""
 
+import warnings
+
 import numpy as np
 import pytest
 from astropy import units as u
@@ -19,6 +21,7 @@ from bgnb.observations.coordinates import (
     pointing_radec,
     separation,
     sun_altitude,
+    tt_of,
 )
 from tests.helpers.errors import raises
 
@@ -226,3 +229,10 @@ def test_unit_vectors_of_many_positions_are_as_accurate_as_sine_and_cosine():
     lon, lat = np.radians(ra.astype(np.longdouble)), np.radians(dec.astype(np.longdouble))
     exact = np.array([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)])
     np.testing.assert_allclose(_unit_vectors(ra, dec), exact.astype(float), rtol=0, atol=2e-15)
+
+
+def test_table_of_leap_seconds_may_have_expired(monkeypatch):
+    """Astropy warns of it, as in an environment that is some years old; the known leap seconds are used without a warning."""
+    stale = iers.IERSStaleWarning("expired")
+    monkeypatch.setattr("astropy.time.core._check_leapsec", lambda: warnings.warn(stale, stacklevel=1))
+    assert tt_of(60000.0, format="mjd", scale="utc") == pytest.approx(60000 + 69.184 / 86400, abs=1e-9)

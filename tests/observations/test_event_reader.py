@@ -1,7 +1,6 @@
 """Event lists and run tables: units and layouts. Broken input is tested in tests/broken."""
 
 import gzip
-import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +10,6 @@ from astropy.coordinates import AltAz, EarthLocation, SkyCoord
 from astropy.io import fits
 from astropy.table import Table
 from astropy.time import Time
-from astropy.utils.iers import IERSStaleWarning
 from numpy.testing import assert_allclose
 
 from bgnb import DataError, open_runs, read_event_list
@@ -476,12 +474,6 @@ def test_late_runs_use_a_predicted_orientation(tmp_path, monkeypatch):
     runs = open_runs(indir, "GADF").with_on_error("fail")
     assert any("prediction" in note for note in read_event_list(runs.files(2)).notes)
     assert tt_of(66000.0, format="mjd", scale="utc") == pytest.approx(66000 + 69.184 / 86400, abs=1e-9)
-
-
-def test_table_of_leap_seconds_may_have_expired(monkeypatch):
-    """Astropy warns of it, as in an environment that is some years old; the known leap seconds are used without a warning."""
-    monkeypatch.setattr("astropy.time.core._check_leapsec", lambda: warnings.warn(IERSStaleWarning("expired"), stacklevel=1))
-    assert tt_of(60000.0, format="mjd", scale="utc") == pytest.approx(60000 + 69.184 / 86400, abs=1e-9)
 
 
 @pytest.mark.parametrize("name", ["AEFF", "EVENTS"])
