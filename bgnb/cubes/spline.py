@@ -107,9 +107,10 @@ _LONGEST_STEP = 2.0
 # with few coefficients may by chance be shrunk to zero, together with their error: pulls of simulations then had a width of 1.2
 # instead of 1.00 ± 0.04 (benchmarks/spline.py). Held-out runs are predicted equally well. It is vague for most terms.
 _PRIOR = (0.1, 0.0003)
-# Few runs hardly show how norm and spectral index change from run to run, and with the pointing. Their priors are worth one
-# observation of this size, per unit of the northern component of the pointing, and five times as large per unit of the cosine
-# of the zenith angle.
+# Few runs hardly show how norm and spectral index change from run to run, and with the pointing. The prior of their standard
+# deviation σ is σ³ / (σ² + size²)². It avoids zero, for which few runs would have errors that are too small, but does not
+# exclude small values (as in Chung et al. 2013, Psychometrika 78, 685). These are the sizes for runs, and per unit of
+# the northern component of the pointing; per unit of the cosine of the zenith angle, they are five times as large.
 _SCATTER, _TILT, _PER_COS_ZENITH = 0.14, 0.05, 5.0
 # Weight of the squared coefficients of turning terms and of single energy bins. The prior does not shrink the coefficients of
 # other terms below about 0.05, which would be 5 % at the edge of the field of view, or in each energy bin.
@@ -253,7 +254,7 @@ def _fit(
     )
     observed = project(design, observed_counts(design, cells, inside))
     penalty = np.array([_FREE] * _N_FREE + [1.0] * (len(blocks) - _N_FREE))
-    priors = _priors(terms, axes.energy.value, zenith_range)[: len(blocks)]
+    expected_sizes = _expected_sizes(terms, axes.energy.value, zenith_range)[: len(blocks)]
     freedom, changing = np.zeros(len(blocks)), several
     for _ in range(_MAX_STEPS):
         information = fisher_information(design, expected_counts(design, cells, volume, coefficients))
@@ -273,7 +274,9 @@ def _fit(
             break
         if largest < 0.5:
             lengths = np.array([np.sum(weight[block] * (coefficients - start)[block] ** 2) for block in blocks])
-            wanted = (freedom + priors[:, 0]) / (lengths + priors[:, 1])
+            wanted = (freedom + _PRIOR[0]) / (lengths + _PRIOR[1])
+            of_runs = np.isfinite(expected_sizes)
+            wanted[of_runs] = ((freedom + 1) / (lengths + 4 / (penalty + expected_sizes**-2)))[of_runs]
             last, change = penalty[len(terms) :].copy(), np.clip(wanted / penalty, 1 / 30, 30)[_N_FREE:]
             penalty[_N_FREE:] = np.clip(penalty[_N_FREE:] * change, _WEAKEST, _STRONGEST)
             # The norms of few runs may settle long before their scatter.
@@ -309,8 +312,8 @@ def _fit(
     return model, predicted.reshape(inside.shape)
 
 
-def _priors(terms: Sequence[Term], energy_edges: Floats, zenith_range: tuple[float, float]) -> Floats:
-    """Return shape and scale, times two, of the prior on the variance of each term, and of norms and indices of runs."""
+def _expected_sizes(terms: Sequence[Term], energy_edges: Floats, zenith_range: tuple[float, float]) -> Floats:
+    """Return the expected size of the coefficients of each term, and of norms and indices of runs; infinite if unknown."""
     norm, index = _SCATTER, _TILT * np.log(energy_edges[-1] / energy_edges[0]) / 2  # over half of the axis
     zenith = _PER_COS_ZENITH * (zenith_range[1] - zenith_range[0]) / 2
     sizes = {
@@ -319,9 +322,7 @@ def _priors(terms: Sequence[Term], energy_edges: Floats, zenith_range: tuple[flo
         ("north", "1", "1"): norm,
         ("north", "energy", "1"): index,
     }
-    return np.array(
-        [(1.0, sizes[term] ** 2) if term in sizes else _PRIOR for term in terms] + [(1.0, norm**2), (1.0, index**2)]
-    )
+    return np.array([sizes.get(term, np.inf) for term in terms] + [norm, index])
 
 
 def _without_region_edges(cells: Sequence[Cell]) -> list[Cell]:
