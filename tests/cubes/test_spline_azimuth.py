@@ -125,17 +125,18 @@ def test_turning_is_kept_in_sums_of_runs():
 
 
 @pytest.mark.slow
-def test_simulated_events_turn(tmp_path):
+def test_simulated_events_turn(tmp_path, monkeypatch):
     """Models of simulated runs, more than are fitted singly, have the true quadrupole at each azimuth."""
+    monkeypatch.setattr("bgnb.production.plan.SINGLE_RUNS", 40)
     parameters = {"elongation": 1.4, "baseline_az": 35.0, "trigger_rate": 15.0, "sigma": 4.0, "spectral_index": 1.7}
     make_test_dataset(
         tmp_path / "runs",
-        n_runs=105,
+        n_runs=45,
         observatory="MAGIC",
         n_tels_range=(2, 2),
         alt_range=(45, 85),
         seed=4,
-        workers=2,
+        workers=1,
         **parameters,
     )
     production = make_models(tmp_path / "runs", "GADF", select="all", n_energy=8, n_fov=16, workers=1)

@@ -98,21 +98,16 @@ def test_tables_name_all_series(modeldir, pair, runs):
 
 @pytest.mark.slow
 def test_exports_contain_the_view(modeldir, tmp_path, monkeypatch):
-    """PNG, HTML and CSV files contain the present view, and replace nothing."""
+    """HTML and CSV files contain the present view, and replace nothing."""
     monkeypatch.chdir(tmp_path)
     dashboard = shared(explore_models, modeldir, group_id=3, energy=5, quantity="counts", position=(1.5, -1.1))
-    for kind in ("png", "pdf", "svg", "html", "csv"):
+    for kind in ("html", "csv"):  # those of pictures are pressed below
         press(dashboard, f"save {kind.upper()}")
         assert "Saved" in dashboard._message.value
     name = "Group_3_counts_at_2.5_to_7.21_TeV"
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        f"{name}.{kind}" for kind in ("csv", "html", "pdf", "png", "svg")
-    ]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{name}.csv", f"{name}.html"]
     press(dashboard, "save CSV")
     assert (tmp_path / f"{name}-2.csv").read_bytes() == (tmp_path / f"{name}.csv").read_bytes()
-    assert imread(BytesIO((tmp_path / f"{name}.png").read_bytes())).shape[0] > 300
-    assert (tmp_path / f"{name}.pdf").read_bytes().startswith(b"%PDF")
-    assert ">energy / TeV<" in (tmp_path / f"{name}.svg").read_text()
 
     text = (tmp_path / f"{name}.csv").read_text()
     rows = list(csv.DictReader(StringIO("".join(line for line in text.splitlines(True) if line[0] != "#"))))
@@ -142,7 +137,11 @@ def test_paper_size_and_font_are_chosen(modeldir, tmp_path, monkeypatch):
     width.value, font_size.value = 9.0, 5.5
     for kind in ("PDF", "SVG", "PNG"):
         press(dashboard, f"save {kind}")
-    pdf, svg, png = (next(tmp_path.glob(f"*.{kind}")).read_bytes() for kind in ("pdf", "svg", "png"))
+        assert "Saved" in dashboard._message.value
+    made = sorted(tmp_path.iterdir())
+    assert [path.name for path in made] == [f"Group_3_rate_at_0.866_to_20.8_TeV.{kind}" for kind in ("pdf", "png", "svg")]
+    pdf, png, svg = (path.read_bytes() for path in made)
+    assert pdf.startswith(b"%PDF")
     (box,) = re.findall(rb"/MediaBox \[ ?0 0 ([\d.]+) ([\d.]+) ?\]", pdf)
     assert float(box[0]) == pytest.approx(9 * 72)
     tree = ElementTree.fromstring(svg)

@@ -243,11 +243,11 @@ def test_mistakes_get_one_line_of_error(indir, tmp_path, arguments, words):
 @pytest.mark.slow
 def test_overwrite_replaces_what_bgnb_made(indir, tmp_path):
     """Only files that bgnb wrote are replaced, and only on success."""
-    out = tmp_path / "out"
-    make_bg_cube_models(indir, "GADF", out, select="all")
+    out, few = tmp_path / "out", {"n_energy": 4, "n_fov": 6}
+    make_bg_cube_models(indir, "GADF", out, select="all", **few)
     with raises("exists", out):
-        make_bg_cube_models(indir, "GADF", out, select="all")
-    make_bg_cube_models(indir, "GADF", out, select="all", alt_edges=[0, 90], overwrite=True)
+        make_bg_cube_models(indir, "GADF", out, select="all", **few)
+    make_bg_cube_models(indir, "GADF", out, select="all", **few, alt_edges=[0, 90], overwrite=True)
     assert sorted(path.name for path in out.glob("*table.fits.gz")) == [
         "bg_cube_model_group0_table.fits.gz",
         "bg_cube_model_group1_table.fits.gz",
@@ -256,7 +256,7 @@ def test_overwrite_replaces_what_bgnb_made(indir, tmp_path):
     # Files of others are never deleted.
     (out / "notes.txt").write_text("mine")
     with raises("foreign-files", out, "notes.txt"):
-        make_bg_cube_models(indir, "GADF", out, select="all", overwrite=True)
+        make_bg_cube_models(indir, "GADF", out, select="all", **few, overwrite=True)
     (out / "notes.txt").unlink()
     # An error leaves the previous directory unchanged.
     before = digests(out)

@@ -258,7 +258,9 @@ def test_masked_prediction_matches_astropy(source):
 @pytest.mark.slow
 def test_crab_nebula_is_masked(hess_data, tmp_path):
     """Models of H.E.S.S. runs predict the shape of the runs on the Crab Nebula with masks only."""
-    make_bg_cube_models(hess_data, "GADF", tmp_path / "models", method="spline", sources="mask", progress=False)
+    make_bg_cube_models(
+        hess_data, "GADF", tmp_path / "models", method="spline", sources="mask", n_energy=10, n_fov=24, progress=False
+    )
     crab = [23523, 23526, 23559, 23592]
     counted, masked = (
         validate(tmp_path / "models", hess_data, "GADF", select=crab, sources=sources, progress=False)
