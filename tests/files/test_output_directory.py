@@ -258,7 +258,7 @@ def test_locks_without_stable_numbers_of_files(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("complete", [True, False])
 def test_locks_that_other_machines_do_not_see(tmp_path, monkeypatch, complete):
-    """Of two machines that make one directory, if locks are local, the first fails, and never writes files among the other's."""
+    """Of two machines that make one directory, if locks are local, the first fails, and writes nothing into the other's."""
     monkeypatch.setattr("fcntl.flock", lambda *_: None)
     with raises("not-writable", "out", "No such file"), new_directory(tmp_path / "out", overwrite=True, kind="models") as first:
         write_file(first / "a", b"a")
