@@ -134,11 +134,10 @@ def scratch_directory(outdir: Path) -> Iterator[Path]:
     """
     with only_writer(outdir) as locked:
         target = resolved(outdir)
-        # Another machine may hold the same lock, if locks of a network file system are local.
-        partial = _folder(target) / f"{_NEW}-{token_hex(4)}"
+        partial = _folder(target) / (_NEW if locked else f"{_NEW}-{token_hex(4)}")
         try:
             with named_errors(outdir):
-                _remove_leftovers(target, partial.parent, unfinished=locked)
+                _remove_leftovers(target, partial)
                 partial.mkdir()
             yield partial
         except BgnbError as error:  # whoever reads it finds no hidden directory
@@ -272,15 +271,14 @@ def remove_tree(directory: Path, *, ignore_errors: bool = False) -> None:
     shutil.rmtree(directory, ignore_errors=ignore_errors)
 
 
-def _remove_leftovers(target: Path, folder: Path, *, unfinished: bool) -> None:
-    """Remove leftovers of killed processes, or restore the older target that one had renamed."""
-    old = folder / _OLD
+def _remove_leftovers(target: Path, partial: Path) -> None:
+    """Remove leftovers of a killed process, or restore the older target that it had renamed."""
+    old = partial.with_name(_OLD)
     if old.exists() and not os.path.lexists(target):
         old.rename(target)
-    for path in [old, *(folder.glob(f"{_NEW}*") if unfinished else ())]:
+    for path in (old, partial):
         if path.exists():
-            # If a process on another machine is still writing, it fails at once, instead of publishing what remains.
-            remove_tree(path.rename(folder / f"{_NEW}-{token_hex(4)}"))
+            remove_tree(path)
 
 
 def _is_current(target: Path) -> bool:
