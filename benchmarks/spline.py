@@ -41,7 +41,8 @@ def pulls_of_totals(scatter: float, n_sets: int = 100) -> None:
     for n_runs in (4, 7, 28):
         found, scatters = [], []
         for seed in range(n_sets if n_runs < 10 else n_sets // 4):
-            runs = [run for part in range(-(-n_runs // 7)) for run in cells(1000 * part + seed, scale=5.0, scatter=scatter)]
+            first = 50_000 + seed  # others than those with which the prior of the scatter was chosen
+            runs = [run for part in range(-(-n_runs // 7)) for run in cells(1000 * part + first, scale=5.0, scatter=scatter)]
             runs = [Cell(run.alt_pnt, run.az_pnt, run.stack, number) for number, run in enumerate(runs[:n_runs])]
             model = fit_spline(runs)
             scatters.append(model.scatter)

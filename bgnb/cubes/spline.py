@@ -274,9 +274,10 @@ def _fit(
             break
         if largest < 0.5:
             lengths = np.array([np.sum(weight[block] * (coefficients - start)[block] ** 2) for block in blocks])
-            wanted = (freedom + _PRIOR[0]) / (lengths + _PRIOR[1])
-            of_runs = np.isfinite(expected_sizes)
-            wanted[of_runs] = ((freedom + 1) / (lengths + 4 / (penalty + expected_sizes**-2)))[of_runs]
+            # Where the derivative of the restricted likelihood and of the logarithm of the prior is zero.
+            vague = (freedom + _PRIOR[0]) / (lengths + _PRIOR[1])
+            sized = (freedom + 1) / (lengths + 4 / (penalty + expected_sizes**-2))
+            wanted = np.where(np.isfinite(expected_sizes), sized, vague)
             last, change = penalty[len(terms) :].copy(), np.clip(wanted / penalty, 1 / 30, 30)[_N_FREE:]
             penalty[_N_FREE:] = np.clip(penalty[_N_FREE:] * change, _WEAKEST, _STRONGEST)
             # The norms of few runs may settle long before their scatter.
