@@ -100,7 +100,7 @@ def test_contours_and_blink(comparison):
 def test_comparison_dashboard_in_lab(comparison):
     """Menus and taps change the comparison."""
     _, figures = comparison
-    before = {name: figures.pixels(name) for name in ("first", "second", "compared", "pulls")}
+    before = {name: figures.pixels(name) for name in ("first", "compared", "ratios")}
     show = figures.controls.get_by_label("show", exact=True)
     show.select_option("difference")
     figures.wait_for_bokeh("compared", "model.title.text.startsWith('Difference')")
@@ -112,7 +112,7 @@ def test_comparison_dashboard_in_lab(comparison):
     figures.controls.get_by_label("normalise", exact=True).select_option("plane")
     wait_for_status(figures, "normalisation: plane")
     figures.controls.get_by_role("button", name="more").click()
-    figures.wait_for_other_pixels("second", before["second"])
+    figures.wait_for_other_pixels("ratios", before["ratios"])
     figures.tap("compared", 2.1, -1.9)
     wait_for_title(figures, "ratios", "DETX 2.")
     figures.tap("ratios", 20.0, 1.0)
