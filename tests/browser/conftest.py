@@ -34,11 +34,10 @@ def _browser():
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """Notebooks, and the models that they show."""
+    """Notebooks, and the runs and models that they show."""
     root = tmp_path_factory.mktemp("lab")
     bgnb.make_test_dataset(root / "in", n_runs=9, trigger_rate=20.0, alt_range=(45, 80), seed=3)
     bgnb.make_bg_cube_models(root / "in", "GADF", root / "models", select="all", n_energy=8, n_fov=12, alt_edges=[0, 64, 90])
-    bgnb.make_true_reco(root / "simulation", n_runs=4, trigger_rate=20.0, n_energy=6, n_fov=10, gradient_x=0.1)
     for name, values in (
         ("explore", {"modeldir": "models"}),
         ("explore_true_reco", {"dir1": "simulation/true", "dir2": "simulation/reco"}),
@@ -52,6 +51,13 @@ def root(tmp_path_factory):
             notebook.cells.append(new_code_cell(VALIDATION))
         nbformat.write(notebook, root / f"{name}.ipynb")
     return root
+
+
+@pytest.fixture(scope="module")
+def simulation(root):
+    """A true model, and one of runs that are simulated with it."""
+    bgnb.make_true_reco(root / "simulation", n_runs=4, trigger_rate=20.0, n_energy=6, n_fov=10, gradient_x=0.1)
+    return root / "simulation"
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +78,7 @@ def explore(open_page, url):
 
 
 @pytest.fixture(scope="module")
-def explore_true_reco(open_page, url):
+def explore_true_reco(open_page, url, simulation):
     return open_dashboards(open_page, url, "explore_true_reco.ipynb", "comparison", "validation")
 
 

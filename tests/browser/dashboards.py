@@ -1,6 +1,7 @@
 """Dashboards in JupyterLab: opening them, and waiting for what they show."""
 
 from tests.browser.driver import expect
+from tests.helpers.processes import until
 
 #: A figure of each dashboard.
 SHOWN = {"models": "image", "runs": "values", "comparison": "compared", "validation": "runs"}
@@ -62,3 +63,47 @@ def wait_for_alert(figures, text):
 
 def wait_for_status(figures, text):
     figures.controls.get_by_role("status").filter(has_text=text).wait_for()
+
+
+def check_layout(page, figures, widths):
+    """Check that bar and figures fit the notebook at the last width, and images are square at each, without blank space below.
+
+    The drawer is beside the figures or above them, where it is seen when it is opened.
+    """
+
+    def find_distorted():
+        return [box for box in figures.boxes() if box.equal_scales and not has_equal_scales(box)]
+
+    def has_equal_scales(box):
+        width, height, across, up = box.axes
+        if box.height > max(231, box.width / 1.05):  # blank space below the image
+            return False
+        return min(width, height) > 100 and min(abs(width - height * across / up), abs(height - width * up / across)) <= 2
+
+    def is_drawer_in_sight():
+        drawer = figures.controls.locator(".bgnb-drawer").bounding_box()
+        return drawer["y"] <= min(box.y for box in figures.boxes())
+
+    for width in widths:
+        page.page.set_viewport_size({"width": width, "height": 800})
+        until(lambda: not find_distorted(), f"equal scales at {width}: {find_distorted()}")
+        open_drawer(figures)
+        until(lambda: not find_distorted(), f"equal scales at {width} with the drawer: {find_distorted()}")
+        until(is_drawer_in_sight, f"the drawer in sight at {width}")
+        figures.controls.get_by_role("button", name="more").click()
+    figures.controls.evaluate("(dashboard) => dashboard.scrollIntoView({ block: 'start', behavior: 'instant' })")
+    visible = figures.controls.locator("xpath=ancestor::*[contains(@class, 'jp-WindowedPanel-outer')]").bounding_box()
+
+    def find_outside():
+        boxes = [(box.name, box.x, box.y, box.width, box.height) for box in figures.boxes()]
+        bar = figures.controls.locator(".bgnb-bar").bounding_box()
+        boxes.append(("bar", *(bar[side] for side in ("x", "y", "width", "height"))))
+        assert len(boxes) == 7
+        return [
+            name
+            for name, x, y, width, height in boxes
+            if not (visible["x"] <= x and x + width <= visible["x"] + visible["width"])
+            or not (visible["y"] - 1 <= y and y + height <= visible["y"] + visible["height"])
+        ]
+
+    until(lambda: not find_outside(), "all figures inside the notebook")

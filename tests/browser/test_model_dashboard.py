@@ -1,4 +1,4 @@
-"""The dashboard of models in Chromium, without network: map, energies, regions, keyboard, states, exports, reload."""
+"""The dashboards of models and runs in Chromium, without network: map, energies, regions, keyboard, states, exports, reload."""
 
 import json
 import re
@@ -6,8 +6,10 @@ import re
 import numpy as np
 import pytest
 
+import bgnb
 from bgnb.plots.pointing_map import to_plane
 from tests.browser.dashboards import (
+    check_layout,
     edges_of,
     handles,
     open_drawer,
@@ -24,6 +26,15 @@ SIGNATURES = {"PNG": b"\x89PNG", "PDF": b"%PDF", "SVG": b"<?xml", "HTML": b"<!DO
 CONTROL = r"\s*- '?(button|checkbox|combobox|img|slider|spinbutton|textbox)\b"
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize(("kind", "widths"), [("models", (800, 1920, 1280)), ("runs", (800, 1280))])
+def test_layout_at_all_widths(kind, widths, request):
+    """Bar and figures fit the notebook at 1280 × 800, images are square at each width, and the drawer is in sight.
+
+    At the widest, that of models stands for the others, which have the same grid.
+    """
+    check_layout(*request.getfixturevalue(kind), widths)
 
 
 def test_titles_fit_beside_drawer(models):
@@ -344,6 +355,51 @@ def find_unnamed(snapshot):
 def name_in(snapshot):
     """Return the name of the first element of a snapshot."""
     return snapshot.partition('"')[2].partition('"')[0]
+
+
+def test_runs_selected_in_all_plots(runs, root, tmp_path):
+    """A tap on a run, dragging, and the menu select runs in all plots; a saved selection makes models of these runs."""
+    page, figures = runs
+    coordinates = "import json\nfrom bgnb.plots.run_views import coordinates\n"
+    coordinates += "x, y = coordinates(runs._runs, {!r}, runs.state)\n"
+
+    def places(panel):
+        return json.loads(page.python(coordinates.format(panel) + "print(json.dumps([x.tolist(), y.tolist()]))"))
+
+    obs_ids = json.loads(page.python("print(runs._runs.obs_ids.tolist())"))
+    chosen = figures.controls.get_by_label("selected OBS_IDs")
+    before = {name: figures.pixels(name) for name in ("sky", "groups", "values")}
+    x, y = places("values")
+    figures.tap("values", x[2], y[2])
+    wait_for_status(figures, f"Selected: run {obs_ids[2]} ")
+    expect(chosen).to_have_value(str(obs_ids[2]))
+    for name in before:
+        marks = f"[i for i, series in enumerate(runs.view.panels[{name!r}].series) if series.colour == SELECTED]"
+        number = page.python(f"from bgnb.plots.colours import SELECTED; print(*{marks})")
+        figures.wait_for_bokeh(f"{name}-{number}", "model.data.x.length === 1")
+        figures.wait_for_other_pixels(name, before[name])
+    x, y = places("sky")
+    figures.tap("sky", x[5], y[5], shift=True)
+    expect(chosen).to_have_value(re.compile(rf"\b{obs_ids[5]}\b"))
+
+    x, y = (np.array(values) for values in places("values"))
+    low, middle = figures.bokeh("values", "model.x_range.start"), np.median(x) * (1 + 1e-9)
+    bottom, top = (figures.bokeh("values", f"model.y_range.{end}") for end in ("start", "end"))
+    figures.drag("values", (0.99 * low + 0.01 * x.max(), bottom), (middle, top))
+    wanted = [obs_id for obs_id, at in zip(obs_ids, x, strict=True) if at < middle]
+    expect(chosen).to_have_value(" ".join(map(str, wanted)))
+    wait_for_status(figures, f"Selected: {len(wanted)} runs")
+    open_drawer(figures)
+    figures.controls.get_by_role("button", name="save selection").click()
+    wait_for_alert(figures, "selected_runs.txt")
+    selection = root / "selected_runs.txt"
+    bgnb.make_bg_cube_models(root / "in", "GADF", tmp_path / "models", select=selection, n_energy=4, n_fov=6)
+    report = json.loads((tmp_path / "models" / "report.json").read_text())
+    assert [run["obs_id"] for run in report["runs"] if run["status"] == "used"] == wanted
+
+    figures.controls.get_by_label("group", exact=True).select_option(index=1)
+    wait_for_status(figures, "of group")
+    assert page.python("print(runs.selected == runs._runs.members(runs.group_id))") == "True"
 
 
 def test_theme_and_reload(models, root):
