@@ -134,10 +134,11 @@ def scratch_directory(outdir: Path) -> Iterator[Path]:
     """
     with only_writer(outdir) as locked:
         target = resolved(outdir)
-        partial = _folder(target) / (_NEW if locked else f"{_NEW}-{token_hex(4)}")
+        # Another machine may hold the same lock, if locks of a network file system are local.
+        partial = _folder(target) / f"{_NEW}-{token_hex(4)}"
         try:
             with named_errors(outdir):
-                _remove_leftovers(target, partial)
+                _remove_leftovers(target, partial.parent, unfinished=locked)
                 partial.mkdir()
             yield partial
         except BgnbError as error:  # whoever reads it finds no hidden directory
@@ -271,14 +272,15 @@ def remove_tree(directory: Path, *, ignore_errors: bool = False) -> None:
     shutil.rmtree(directory, ignore_errors=ignore_errors)
 
 
-def _remove_leftovers(target: Path, partial: Path) -> None:
-    """Remove leftovers of a killed process, or restore the older target that it had renamed."""
-    old = partial.with_name(_OLD)
+def _remove_leftovers(target: Path, folder: Path, *, unfinished: bool) -> None:
+    """Remove leftovers of killed processes, or restore the older target that one had renamed."""
+    old = folder / _OLD
     if old.exists() and not os.path.lexists(target):
         old.rename(target)
-    for path in (old, partial):
+    for path in [old, *(folder.glob(f"{_NEW}*") if unfinished else ())]:
         if path.exists():
-            remove_tree(path)
+            # If a process on another machine is still writing, it fails at once, instead of publishing what remains.
+            remove_tree(path.rename(folder / f"{_NEW}-{token_hex(4)}"))
 
 
 def _is_current(target: Path) -> bool:

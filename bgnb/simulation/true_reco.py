@@ -10,6 +10,7 @@ from pathlib import Path
 
 from astropy import units as u
 
+from bgnb._util.checks import without_dots
 from bgnb._util.errors import BgnbError, numbered
 from bgnb._util.settings_groups import options_of, with_settings
 from bgnb.files.gadf import write_image, write_model
@@ -119,7 +120,7 @@ def make_true_reco(
             workers=workers,
             progress=progress,
         )
-        reco = _only_group(reco, group_id)
+        reco = _only_group(reco, group_id, without_dots((out / "dataset").absolute()))
         true_model, (group,) = TrueModel(**parameters), reco.models.models
         altitude, azimuth = group.alt_pnt, group.az_pnt
         true = make_test_bg_cube_model(group.model.axes, altitude * u.deg, true_model, azimuth * u.deg)
@@ -143,18 +144,18 @@ def make_true_reco(
     return reco.report
 
 
-def _only_group(production: Production, group_id: int) -> Production:
-    """Remove the models of neighbouring groups, into which some runs point for a short time."""
+def _only_group(production: Production, group_id: int, indir: Path) -> Production:
+    """Remove the models of neighbouring groups, into which some runs point for a short time; report where runs are kept."""
     models = tuple(group for group in production.models.models if group.group_id == group_id)
     groups = tuple(group for group in production.report.groups if group.group_id == group_id)
-    notes = production.report.notes
+    notes, settings = production.report.notes, {**production.report.settings, "indir": str(indir)}
     if others := [group for group in production.report.groups if group.group_id != group_id]:
         n_counts, which = sum(group.counts for group in others), numbered("group", [group.group_id for group in others])
         notes += (f"{n_counts} of the counts are in {which}, whose model is not kept",)
     return replace(
         production,
         models=replace(production.models, models=models, model_ids={group_id: group_id}),
-        report=replace(production.report, groups=groups, notes=notes),
+        report=replace(production.report, groups=groups, notes=notes, settings=settings),
     )
 
 

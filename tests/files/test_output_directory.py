@@ -123,7 +123,7 @@ def test_failed_rename_restores_directory(tmp_path, monkeypatch, error, expected
     rename = Path.rename
 
     def failing(self, target):
-        if self.name == ".bgnb-unfinished":
+        if self.name.startswith(".bgnb-unfinished"):
             raise error
         return rename(self, target)
 
@@ -249,10 +249,25 @@ def test_removed_lock_file_is_taken_again(tmp_path, monkeypatch):
 def test_locks_without_stable_numbers_of_files(tmp_path, monkeypatch):
     """If a file has another number whenever it is asked for, no lock is relied on, and nothing waits forever."""
     monkeypatch.setattr("bgnb.files.locks._is_at", lambda *_: False)
-    with scratch_directory(tmp_path / "out") as directory:
-        assert directory.name.startswith(".bgnb-unfinished-")  # a name of its own, as where there are no locks
-    make(tmp_path / "out", "a")
+    monkeypatch.setattr("fcntl.flock", lambda *_: None)  # which another process obtains as well
+    with scratch_directory(tmp_path / "out") as first:
+        make(tmp_path / "out", "a")
+        assert first.is_dir()  # another process may be writing it
     assert names(tmp_path) == {"out"}
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_locks_that_other_machines_do_not_see(tmp_path, monkeypatch, complete):
+    """Of two machines that make one directory, if locks are local, the first fails, and writes nothing into the other's."""
+    monkeypatch.setattr("fcntl.flock", lambda *_: None)
+    with raises("not-writable", "out", "No such file"), new_directory(tmp_path / "out", overwrite=True, kind="models") as first:
+        write_file(first / "a", b"a")
+        with new_directory(tmp_path / "out", overwrite=False, kind="models") as second:
+            write_file(second / "b", b"b")
+            if not complete:
+                write_file(first / "c", b"c")
+    assert not complete or names(tmp_path / "out") == {"b", MANIFEST}
+    assert names(tmp_path) == ({"out"} if complete else set())
 
 
 def test_other_spelling_of_input(tmp_path, monkeypatch):

@@ -205,6 +205,7 @@ def test_counts_of_neighbouring_groups_are_noted(tmp_path):
     numbers = [int(re.match(r"(\d+) of the counts are in group", note)[1]) for note in report.notes if "not kept" in note]
     assert len(numbers) == 1
     assert report.groups[0].counts + numbers[0] == sum(run.counted.counts for run in report.runs)
+    assert report.settings["indir"] == str(tmp_path / "out" / "dataset")
 
 
 @pytest.mark.slow
