@@ -40,7 +40,7 @@ from bgnb.gammapy.store_index import BACKGROUNDS, background_file, index_of_hdus
 from bgnb.observations.datastore import Runs, open_runs
 from bgnb.observations.epochs import Epochs
 from bgnb.observations.run_selection import Reason, notes_on_catalog, select_runs
-from bgnb.production.report import count_reasons, in_one_line
+from bgnb.production.report import count_reasons, explain_masked
 from bgnb.production.run_comparison import notes_on_used_runs
 from bgnb.production.workers import open_workers
 
@@ -227,8 +227,7 @@ def attach(
         attached.sort(key=lambda run: run.obs_id)  # workers return them in any order
         skipped = dict(sorted(skipped.items()))
         if not attached:
-            reasons = in_one_line(skipped.values())
-            raise BgnbError("no-runs", f"no run of {runs.path} gets a background: {reasons}")
+            raise BgnbError("no-runs", f"no run of {runs.path} gets a background: {explain_masked(skipped.values())}")
         on_runs = notes_on_used_runs(runs, counted)
         obs_ids = [run.obs_id for run in attached]
         uses_catalog = settings.background.norm == "run" or settings.select == "far"

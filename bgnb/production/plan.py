@@ -121,9 +121,7 @@ def plan_of_runs(runs: Runs, settings: ModelSettings) -> Plan:
     if settings.test:
         selection = spread_out(selection, _TEST_RUNS)
     members, selection = group_runs(runs, selection, settings.groups, passing=True)
-    if not selection.kept:
-        reasons = explain(selection.skipped.values())
-        raise BgnbError("no-runs", f"{runs.path}: none of the {len(runs)} runs is selected: {reasons}")
+    require_runs(runs, selection)
     return Plan(settings, runs, mask, selection.skipped, members)
 
 
@@ -141,6 +139,19 @@ def select_and_mask(
         select = "all" if select == "far" else select
     selected = select_runs(runs, select, selection.catalog, selection.exclusion_radius * u.deg, on_error)
     return selected, mask if len(mask) else None
+
+
+def require_runs(runs: Runs, selection: Selection) -> None:
+    """Refuse a selection without runs.
+
+    Raises
+    ------
+    BgnbError
+        If no run is selected.
+    """
+    if not selection.kept:
+        reasons = explain(selection.skipped.values())
+        raise BgnbError("no-runs", f"{runs.path}: none of the {len(runs)} runs is selected: {reasons}")
 
 
 def notes_on_selection(

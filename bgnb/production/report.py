@@ -278,3 +278,10 @@ def explain(reasons: Iterable[Reason]) -> str:
     reasons = list(reasons)
     kinds = {reason.kind for reason in reasons}
     return "; ".join([in_one_line(reasons), *(advice for kind, advice in _ADVICE.items() if kind in kinds)])
+
+
+def explain_masked(reasons: Iterable[Reason]) -> str:
+    """Explain why no run is left where known sources are always masked, and advise what to do."""
+    reasons = list(reasons)
+    is_near = any(reason.kind == "near a known source" for reason in reasons)
+    return in_one_line(reasons) + "; use --select all, as known sources do not enter the result" * is_near

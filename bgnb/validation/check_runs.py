@@ -27,7 +27,7 @@ from bgnb.observations.catalog import read_catalog
 from bgnb.observations.datastore import open_runs
 from bgnb.observations.event_reader import read_event_list
 from bgnb.observations.run_selection import Reason, notes_on_catalog, select_runs
-from bgnb.production.report import count_reasons, in_one_line
+from bgnb.production.report import count_reasons, explain_masked
 from bgnb.production.run_comparison import notes_on_used_runs
 from bgnb.validation.run_check_views import MAX_SHOWN, check_view
 from bgnb.validation.run_tests import TESTS, RunResult, covered_offset, run_tests
@@ -216,9 +216,7 @@ def check_runs(
             bar.update()
     runs.check_unchanged()
     if not results:
-        is_near = any(reason.kind == "near a known source" for reason in skipped.values())
-        reasons = in_one_line(skipped.values()) + "; use --select all, as the sources are masked" * is_near
-        raise BgnbError("no-runs", f"{runs.path}: none of the {len(runs)} runs is left: {reasons}")
+        raise BgnbError("no-runs", f"{runs.path}: none of the {len(runs)} runs is left: {explain_masked(skipped.values())}")
     used = [run.obs_id for run in results]
     counted = {run.obs_id: run.counted for run in results}
     notes = [*notes_on_used_runs(runs, counted), *models.notes_on(counted)]

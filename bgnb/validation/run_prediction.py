@@ -92,7 +92,11 @@ class Grid:
         axes = CubeAxes.regular(
             n_energy=n_energy, n_fov=n_fov, energy_min=energy_min, energy_max=energy_max, fov_max=n_fov * width / 2 * u.deg
         )
-        return cls(axes, offset)
+        grid = cls(axes, offset)
+        if not (grid.offset <= offset).any():
+            text = f"no pixel of {pixel} has its centre within offset_max, {offset_max}; use smaller pixels"
+            raise BgnbError("invalid-argument", text)
+        return grid
 
     @cached_property
     def offset(self) -> Floats:

@@ -35,7 +35,7 @@ from bgnb.observations.event_reader import read_event_list
 from bgnb.observations.groups import OUTSIDE, OUTSIDE_GROUPS
 from bgnb.observations.run_selection import Reason
 from bgnb.production.pipeline import models_of_subsets
-from bgnb.production.plan import Plan, make_plan, notes_on_selection, select_and_mask
+from bgnb.production.plan import Plan, make_plan, notes_on_selection, require_runs, select_and_mask
 from bgnb.production.report import explain, in_one_line
 from bgnb.production.run_comparison import notes_on_used_runs
 from bgnb.validation.figures import plot_learning_curve, plot_profiles, plot_significance
@@ -113,6 +113,7 @@ def validate(
     models, on_error = read_models(modeldir), settings.prediction.on_error
     runs = open_runs(indir, scheme, **options_of(settings.prediction.reading)).with_on_error(on_error)
     selection, mask = select_and_mask(runs, settings.selection, settings.source_handling, on_error)
+    require_runs(runs, selection)
     with progress_bar(len(selection.kept), "run", progress) as bar:
         predictions, errors = _predict(models, runs, selection.kept, mask, settings.prediction, bar)
     runs.check_unchanged()

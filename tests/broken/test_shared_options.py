@@ -219,3 +219,13 @@ def test_shared_option_has_one_refusal(directory, tmp_path, option):
             _outcome(name, directory, tmp_path / name, case.others | {option: case.wrong})
         texts[name] = str(caught.value)
     assert len(set(texts.values())) == 1, texts
+
+
+def test_all_commands_say_that_no_run_is_far_from_sources(directory, tmp_path):
+    """If all runs are near a known source, each command that selects runs says so, and how to use them."""
+    Table({"RA": [0.0], "DEC": [0.0], "EXTENSION": [90.0]}, units=dict.fromkeys(("RA", "DEC", "EXTENSION"), "deg")).write(
+        directory / "sky.ecsv"
+    )
+    for name in FUNCTIONS.keys() - {"inspect"}:
+        with raises("no-runs", "near a known source", "--select all"):
+            _outcome(name, directory, tmp_path / name, {"select": "far", "catalog": "sky.ecsv"})

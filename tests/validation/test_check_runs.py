@@ -67,7 +67,7 @@ def test_known_sources_are_masked(directory):
     assert check_runs(*arguments, select=[BRIGHT], exclude=[image], progress=False).alarms == {BRIGHT: ()}
     index = Table.read(directory / "runs" / "obs-index.fits.gz")
     everywhere = Table({"RA": index["RA_PNT"], "DEC": index["DEC_PNT"]})
-    with raises("no-runs", "4 near a known source", "use --select all, as the sources are masked"):
+    with raises("no-runs", "4 near a known source", "use --select all, as known sources do not enter the result"):
         check_runs(*arguments, catalog=everywhere, progress=False)
     far = check_runs(*arguments, catalog=catalog, progress=False)
     assert BRIGHT in far.skipped

@@ -397,6 +397,7 @@ def test_norm_without_prediction_is_zero():
         ({"n_energy": 0}, ("n_energy", "0")),
         ({"offset_max": "180 deg"}, ("offset_max", "90 deg", "180 deg")),
         ({"pixel": "0.001 deg"}, ("pixels of 0.001 deg", "larger")),
+        ({"pixel": "1 deg", "offset_max": "0.7 deg"}, ("no pixel of 1 deg", "offset_max, 0.7 deg")),
     ],
 )
 def test_impossible_grids_raise_errors(arguments, words):
