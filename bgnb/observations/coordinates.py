@@ -189,7 +189,8 @@ class FieldOfView:
     def _apparent_frame(self) -> _ApparentFrame:
         if self.altaz_pnt is not None:
             raise BgnbError(
-                "conflicting-arguments", "the frame ALTAZ needs times; with --pointing header, use --fovalign RADEC"
+                "conflicting-arguments",
+                "the frame ALTAZ needs times, which --pointing header does not use; make the models with --fovalign RADEC",
             )
         orientation = _EarthOrientation.at(self.mjd_tt, self.site)
         frame = _tangent_frame(orientation.apparent(_unit_vector(self.ra_pnt, self.dec_pnt)))

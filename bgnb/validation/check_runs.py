@@ -59,7 +59,7 @@ class RunChecks:
     notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        return f"RunChecks({len(self.good)} of {len(self.runs)} runs are good)"
+        return f"RunChecks(good runs: {len(self.good)} of {len(self.runs)})"
 
     @property
     def p_limit(self) -> float:
@@ -108,9 +108,7 @@ class RunChecks:
         return table
 
     def __str__(self) -> str:
-        lines = [
-            f"{len(self.good)} of {len(self.runs)} runs are good, at a false alarm rate of {self.false_alarm_rate:g} per run"
-        ]
+        lines = [f"good runs: {len(self.good)} of {len(self.runs)}, at a false alarm rate of {self.false_alarm_rate:g} per run"]
         counts = Counter(name for names in self.alarms.values() for name in names)
         lines += [f"  alarm of the test {name}: {counts[name]}" for name in TESTS if counts[name]]
         if self.skipped:
@@ -222,7 +220,7 @@ def check_runs(
     notes = [*notes_on_used_runs(runs, counted), *models.notes_on(counted)]
     notes += notes_on_catalog(runs, used, settings.catalog)
     if shared := models.common_runs(counted.values()):
-        notes.append(f"{len(shared)} of the runs contributed to the models, which hides a part of their deviations")
+        notes.append(f"runs that contributed to the models, which hides a part of their deviations: {len(shared)}")
     if covered < settings.offset_max - 1e-6:
         notes.append(f"the models cover offsets up to {covered:g} deg; field, energy and source test no events beyond")
     if len(results) > MAX_SHOWN:

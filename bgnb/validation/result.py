@@ -18,6 +18,7 @@ from bgnb._util.errors import BgnbError
 from bgnb.cubes.coverage import notes_on_coverage
 from bgnb.cubes.poisson_statistics import deviance, deviance_moments, significance
 from bgnb.files.report_json import plain
+from bgnb.plots.labels import format_count
 from bgnb.validation.run_prediction import Grid, RunPrediction
 
 #: Quantities in bins of which predicted and observed counts are compared.
@@ -309,19 +310,20 @@ class Validation:
         free, fixed = self.fit(True), self.fit(False)
         mean, scatter = self.ratio
         floor = np.sqrt(np.mean([1 / run.n_expected for run in self.runs if run.n_expected > 0]))
-        lines = [
-            f"{len(self.runs)} runs, {sum(run.n_counts for run in self.runs)} counts within {self.grid.offset_max:g} deg",
-            f"observed / predicted counts: {self.total_ratio:.3f} in total; mean of the runs {mean:.3f}, "
-            f"standard deviation {scatter:.3f} (expected from counting statistics: {floor:.3f})",
-        ]
+        counts = sum(run.n_counts for run in self.runs)
+        lines = [f"{format_count(len(self.runs), 'run')}, {counts} counts within {self.grid.offset_max:g} deg"]
+        if math.isfinite(scatter):
+            spread = f"standard deviation {scatter:.3f} (expected from counting statistics: {floor:.3f})"
+            lines.append(f"observed / predicted counts: {self.total_ratio:.3f} in total; mean of the runs {mean:.3f}, {spread}")
+        else:  # a single run
+            lines.append(f"observed / predicted counts: {self.total_ratio:.3f} ± {floor:.3f}")
         kind = "cube of each run"
         for name, fit in (("one free norm per run", free), ("no free norm", fixed)):
             ratio = f"{fit.ratio:.4f} ± {fit.ratio_error:.4f}"
             (_, width), (true_width, error) = fit.mean_width(kind), fit.expected_width(kind)
-            lines.append(
-                f"{name}: deviance {fit.deviance / fit.n_runs:.1f} per run; deviance / expectation {ratio}; "
-                f"width of significances {width:.3f} (expected {true_width:.3f} ± {error:.3f})"
-            )
+            lines.append(f"{name}: deviance {fit.deviance / fit.n_runs:.1f} per run; deviance / expectation {ratio}")
+            if math.isfinite(width):
+                lines[-1] += f"; width of significances {width:.3f} (expected {true_width:.3f} ± {error:.3f})"
         if masked := self.events_in_mask:
             lines.append(f"events in exclusion regions, which are not compared: {masked}")
         if impossible := self.counts_where_none_are_possible:

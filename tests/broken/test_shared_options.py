@@ -229,3 +229,13 @@ def test_all_commands_say_that_no_run_is_far_from_sources(directory, tmp_path):
     for name in FUNCTIONS.keys() - {"inspect"}:
         with raises("no-runs", "near a known source", "--select all"):
             _outcome(name, directory, tmp_path / name, {"select": "far", "catalog": "sky.ecsv"})
+
+
+def test_pointing_of_the_header_needs_models_in_radec(directory, tmp_path):
+    """Commands without the option for the frame say how to make models that suit them."""
+    options = {"select": [1, 2], "method": "classic", "workers": 1, "progress": False}
+    bgnb.make_bg_cube_models(directory / "in", "GADF", tmp_path / "models", fovalign="ALTAZ", **options)
+    (tmp_path / "in").symlink_to(directory / "in")
+    for name in ("attach", "validate", "check-runs"):
+        with raises("conflicting-arguments", "make the models with --fovalign RADEC"):
+            _outcome(name, tmp_path, tmp_path / name, {"select": [1, 2], "pointing": "header"})

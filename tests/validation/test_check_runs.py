@@ -60,7 +60,7 @@ def test_known_sources_are_masked(directory):
     catalog = directory / "runs" / "sources.ecsv"
     checks = check_runs(*arguments, select=[BRIGHT], catalog=catalog, progress=False)
     assert checks.alarms == {BRIGHT: ()}
-    assert repr(checks) == "RunChecks(1 of 1 runs are good)"
+    assert repr(checks) == "RunChecks(good runs: 1 of 1)"
     assert [str(reason) for reason in checks.skipped.values()] == ["not in the list of runs"] * 3
     row = Table.read(catalog)[0]
     image = sky_image(directory / "sky.fits", row["RA"], row["DEC"])

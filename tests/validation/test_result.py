@@ -310,6 +310,16 @@ def test_free_norm_is_a_degree_of_freedom():
     ]
 
 
+def test_summary_of_one_run():
+    """The ratio of a single run has its statistical error, and the summary no NaN."""
+    (run,) = predictions(n_runs=1).runs
+    first, second, *others = str(Validation(GRID, (run,))).splitlines()
+    assert first.startswith("1 run, ")
+    error = 1 / np.sqrt(run.n_expected)
+    assert second == f"observed / predicted counts: {run.n_counts / run.n_expected:.3f} ± {error:.3f}"
+    assert "nan" not in " ".join(others)
+
+
 def test_nothing_to_compare_is_an_error():
     """Runs without counts or without predictions raise an error if there is no other run."""
     (run,) = predictions(n_runs=1).runs
