@@ -73,7 +73,8 @@ class Colours:
                     scaled = np.sign(scaled) * np.sqrt(np.abs(scaled))
                 return (scaled + 1) / 2
             if self.stretch == "log":
-                return np.log(np.where(values > 0, values, np.nan) / self.low) / math.log(self.high / self.low)
+                first, last = math.log(self.low), math.log(self.high)  # not of quotients, which overflow
+                return (np.log(np.where(values > 0, values, np.nan)) - first) / (last - first)
             scaled = (values - self.low) / (self.high - self.low)
             return np.sqrt(np.where(scaled < 0, 0.0, scaled)) if self.stretch == "sqrt" else scaled
 

@@ -74,6 +74,12 @@ def test_constant_values_have_middle_colour(stretch, value):
     assert ratio == pytest.approx((0.9, 1.1), abs=0.006)
 
 
+def test_limits_far_apart():
+    """A logarithmic scale over all orders of magnitude does not overflow."""
+    low, middle, high = Colours("viridis", "log", 1e-300, 1e100).scale([1e-300, 1e-100, 1e100]).tolist()
+    assert (low, middle, high) == pytest.approx((0, 0.5, 1))
+
+
 def test_small_differences_are_shown():
     """Differences of a thousandth are not hidden, neither of values nor of ratios."""
     assert choose_limits(np.array([2.0, 2.002]), "linear", 100) == (2.0, 2.002)
