@@ -35,7 +35,7 @@ _MEGABYTES = 300  # limit for all cases, above the memory at the start
 _VALUES = ("-1", "0", "1", "1E400", "-1E300", "1E-320", "NaN", "'text'", "''", "T", "", "10000000000", "9" * 40)
 _VALUES += ("'1E'", "'100D'", "'1A'", "'QD(9)'", "'2D'", "'K'", "'m'", "'TeV'", "'rad'", "'UTC'", "'EVENTS'", "2", "3.5")
 _AXES = CubeAxes.regular(n_energy=6, n_fov=4)
-_CODES = (Path(__file__).parents[1] / "docs" / "errors.md").read_text()
+_CODES = (Path(__file__).parents[1] / "docs" / "reference" / "errors.md").read_text()
 Random = np.random.Generator
 
 

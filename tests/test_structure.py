@@ -3,6 +3,7 @@
 import ast
 import inspect
 import re
+import runpy
 import subprocess
 import sys
 from importlib.metadata import version
@@ -161,3 +162,14 @@ def test_docstrings_begin_with_a_statement():
     paths = [path for folder in folders for path in (PACKAGE.parent / folder).rglob("*.py")]
     assert len(paths) > 300
     assert [str(path) for path in paths if question.search(path.read_text())] == []
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE.parent / "benchmarks").glob("*.py")), ids=lambda path: path.stem)
+def test_benchmarks_can_be_started(path, monkeypatch):
+    """Benchmarks find the modules and files that they use, but for Gammapy, which is in another environment."""
+    monkeypatch.syspath_prepend(path.parent)
+    try:
+        runpy.run_path(str(path), run_name="imported")
+    except ModuleNotFoundError as error:
+        if error.name != "gammapy":
+            raise
