@@ -164,7 +164,7 @@ def _notes_on_groups(groups: Sequence[GroupReport], n_runs: int, settings: Model
     by_group = find_method(settings.method).sums == "group"
     notes = []
     if by_group and single:
-        advice = "--method spline predicts better from few runs, --min-livetime merges groups"
+        advice = "--method spline predicts better from few runs, as do larger groups"
         notes.append(f"groups of a single run: {single} of {len(groups)}; {advice}")
     if not by_group and n_runs < FEW_RUNS:
         consequence = "how norm and shape vary from run to run and with altitude is hardly known"

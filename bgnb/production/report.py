@@ -168,8 +168,10 @@ class Report:
         if sums["events_above_limit"]:
             lines.append(f"  {sums['events_above_limit']} above the energy limit or in the bin that contains it")
         outside = sums["events_outside_axes"]
-        wider = "; to include them: --fov-max, --energy-min, --energy-max"
-        lines.append(f"  {outside} outside the axes{wider * (outside > MANY_OUTSIDE * (outside + sums['counts']))}")
+        lines.append(f"  {outside} outside the axes")
+        if outside > MANY_OUTSIDE * (outside + sums["counts"]):
+            low, high, fov = (self.settings[name] for name in ("energy_min_tev", "energy_max_tev", "fov_max_deg"))
+            lines[-1] += f", which extend from {low:g} to {high:g} TeV and to {fov:.3g} deg"
         if sums["events_in_mask"]:
             lines.append(f"  {sums['events_in_mask']} in exclusion regions")
         lines += self._groups_without_model

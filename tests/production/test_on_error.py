@@ -154,7 +154,7 @@ def test_warnings_are_reported_with_runs(tmp_path):
     notes = [line for line in str(report).splitlines() if line.startswith("note: ")]
     assert notes == [
         "note: the index contains the row of run 2 more than once",
-        "note: groups of a single run: 4 of 4; --method spline predicts better from few runs, --min-livetime merges groups",
+        "note: groups of a single run: 4 of 4; --method spline predicts better from few runs, as do larger groups",
         "note: fewer than 1000 counts, so that the rate is uncertain: groups 20, 21, 26, 27",
         "note: LIVETIME of the index differs from that of the events, which is used: runs 3, 5",
         "note: runs have different numbers of telescopes (N_TELS): 3 in 2 runs, 4 in 2 runs",

@@ -27,6 +27,7 @@ from bgnb import (
     write_model,
 )
 from bgnb._util.errors import BgnbError
+from bgnb.cli.simulations import make_true_reco as make_true_reco_command
 from bgnb.cubes.compare import Comparison
 from bgnb.simulation.true_model import LIVETIME, ONTIME
 from tests.helpers.commands import error_of, output_of
@@ -284,3 +285,13 @@ def test_true_reco_fails_early(tmp_path, monkeypatch):
     (tmp_path / "other" / "mine.txt").write_text("mine")
     with raises("foreign-files", tmp_path / "other", "mine.txt", "true, reco, dataset, comparison"):
         make_true_reco(tmp_path / "other", test=True, overwrite=True)
+
+
+def test_printed_advice_names_options_of_the_command(tmp_path):
+    """What make-true-reco prints names no option that only commands on runs of users have."""
+    few = ("--n-runs", 1, "--trigger-rate", 20, "--n-energy", 5, "--n-fov", 8)
+    known = {option for parameter in make_true_reco_command.params for option in parameter.opts}
+    for method in ("classic", "spline"):
+        printed = output_of("make-true-reco", tmp_path / method, *few, "--method", method)
+        assert "outside the axes" in printed
+        assert set(re.findall(r"--[a-z][a-z-]+", printed)) <= known
