@@ -288,7 +288,7 @@ def test_true_reco_fails_early(tmp_path, monkeypatch):
 
 
 def test_printed_advice_names_options_of_the_command(tmp_path):
-    """What make-true-reco prints names no option that only commands on runs of users have."""
+    """The output of make-true-reco names no option that only other commands have."""
     few = ("--n-runs", 1, "--trigger-rate", 20, "--n-energy", 5, "--n-fov", 8)
     known = {option for parameter in make_true_reco_command.params for option in parameter.opts}
     for method in ("classic", "spline"):
